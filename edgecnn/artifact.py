@@ -1,0 +1,318 @@
+"""Artifacts on disk: records, hashes, the run directory, atomic writes. Standard library only.
+
+An artifact is written under a temporary name, flushed, renamed, and its record written last, so that a record's
+presence means that the stage is complete. The record of `model.keras` (one model a stage) is `record.json` beside
+it; an exported `int8.tflite` has `int8.tflite.json`, since several share a folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import gzip
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from edgecnn.errors import ArtifactError, StorageError
+
+SCHEMA = 1
+MODEL_SUFFIXES = (".keras", ".h5", ".tflite", ".onnx")
+_STAGE_MODELS = ("model.keras", "model.h5")
+_RECORDED_LIBRARIES = (
+    "edgecnn",
+    "numpy",
+    "tensorflow",
+    "tf-keras",
+    "tensorflow-model-optimization",
+    "onnx",
+    "tf2onnx",
+    "onnxruntime",
+    "ai-edge-litert",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """What an artifact is, where it came from and how it did.
+
+    `parents` maps each parent's path, relative to the artifact's folder, to its sha256. `input` says what the
+    pixels 0..255 become before the network sees them.
+    """
+
+    stage: str  # train, compress or export
+    recipe: str
+    scheme: str
+    artifact: str  # file name, relative to the record's folder
+    sha256: str
+    size_bytes: int
+    gzip_bytes: int
+    parents: dict[str, str]
+    parameters: int
+    nonzero_parameters: int
+    seed: int
+    settings: dict[str, Any]
+    data: dict[str, str]  # name and sha256 of the data set
+    labels: list[str]
+    input: dict[str, Any]  # shape, dtype and the range that pixels 0..255 map to
+    metrics: dict[str, Any]
+    versions: dict[str, str] = field(default_factory=lambda: library_versions())
+    commit: str | None = field(default_factory=lambda: source_commit())
+    host: dict[str, str] = field(default_factory=lambda: host())
+    schema: int = SCHEMA
+
+
+@dataclass(frozen=True)
+class Run:
+    """The paths of one run directory."""
+
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        """All that was asked for, defaults written out."""
+        return self.root / "config.toml"
+
+    @property
+    def bench(self) -> Path:
+        """The measurements; written last, so its presence makes a run complete."""
+        return self.root / "bench" / "bench.json"
+
+    def model(self, recipe: str) -> Path:
+        """Return the Keras model of a recipe: the baseline, a pruned one, or a QAT one.
+
+        QAT models are HDF5: tf_keras cannot read tfmot's quantization wrappers back from the .keras format.
+        """
+        if recipe == "baseline":
+            return self.root / "train" / "model.keras"
+        return self.root / "compress" / recipe / ("model.h5" if recipe.endswith("-qat") else "model.keras")
+
+    def exported(self, recipe: str, file: str) -> Path:
+        """Return the path of an exported artifact, e.g. ``export/pruned80-qat/int8.tflite``."""
+        return self.root / "export" / recipe / file
+
+    def recipes(self) -> list[str]:
+        """Return the recipes whose Keras model is complete, in the order they were made from each other."""
+        found = [path.parent.name for path in sorted((self.root / "compress").glob("*/record.json"))]
+        return [r for r in ("baseline", *found) if record_path(self.model(r)).exists()]
+
+
+def latest_run(runs: Path, *, complete: bool = True) -> Run | None:
+    """Return the run under `runs` that was finished last, or, unless `complete`, trained last; None if there is none."""
+    mark = (lambda run: run.bench) if complete else (lambda run: record_path(run.model("baseline")))
+    found = [run for run in map(Run, runs.glob("*")) if mark(run).is_file() and run.config.is_file()]
+    return max(found, key=lambda run: mark(run).stat().st_mtime_ns, default=None)
+
+
+def released(name: str = "edge35k") -> Path:
+    """Return the folder of a released model: inside an installed package, or at the top of a checkout."""
+    package = Path(__file__).resolve().parent
+    for folder in (package / "models" / name, package.parent / "models" / name):
+        if folder.is_dir():
+            return folder
+    raise ArtifactError(f"{name}: no such released model in this installation; name a run or a model file")
+
+
+@contextlib.contextmanager
+def locked(run: Run) -> Iterator[None]:
+    """Hold the run directory against a second edgecnn; raises `ArtifactError` when another one holds it."""
+    try:
+        run.root.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(run.root, os.O_RDONLY)
+    except OSError as error:
+        raise StorageError(f"{run.root}: cannot use it as run directory ({error.strerror}); choose another --out") from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise ArtifactError(f"{run.root}: another edgecnn works there; wait for it or choose another --out") from None
+    finally:
+        os.close(descriptor)
+
+
+def record_path(artifact: Path) -> Path:
+    """Return where the record of `artifact` lies."""
+    return artifact.with_name("record.json" if artifact.name in _STAGE_MODELS else artifact.name + ".json")
+
+
+def sha256(content: bytes) -> str:
+    """Return the hexadecimal SHA-256 of `content`."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def gzip_size(content: bytes) -> int:
+    """Return the bytes that `content` takes after gzip at level 9 with a zero time stamp."""
+    return len(gzip.compress(content, 9, mtime=0))
+
+
+def write_atomic(path: Path, content: bytes | str) -> None:
+    """Write `path` so that it holds either all of `content` or what it held before.
+
+    Raises `StorageError` when the disk refuses; the temporary file is removed.
+    """
+    raw = content.encode() if isinstance(content, str) else content
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            temporary = Path(file.name)
+            file.write(raw)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+        _fsync_directory(path.parent)
+    except OSError as error:
+        raise StorageError(
+            f"{path}: cannot write {len(raw)} bytes ({error.strerror}); free space or choose another --out"
+        ) from None
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def write_record(artifact: Path, record: Record) -> None:
+    """Write the record beside `artifact`, as JSON with stable key order."""
+    write_atomic(record_path(artifact), json.dumps(dataclasses.asdict(record), indent=1) + "\n")
+
+
+def read_record(artifact: Path) -> Record:
+    """Return the record beside `artifact`; raises `ArtifactError` when there is none or it cannot be read."""
+    path = record_path(artifact)
+    try:
+        values = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise ArtifactError(f"{artifact}: no record {path.name} beside it; the stage is not complete") from None
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"{path}: not a readable record ({error}); restore it or make the artifact again") from None
+    return _record_from(values, path)
+
+
+def checked(artifact: Path) -> Record:
+    """Return the record of `artifact` after hashing its bytes; raises `ArtifactError` when they differ."""
+    record = read_record(artifact)
+    content = read_bytes(artifact)
+    if (got := sha256(content)) != record.sha256:
+        raise ArtifactError(
+            f"{artifact}: sha256 is {got[:12]}…, its record says {record.sha256[:12]}…; "
+            f"the file was changed or damaged: restore it, or delete it and its record to make it again"
+        )
+    return record
+
+
+def read_bytes(artifact: Path) -> bytes:
+    """Return the file's bytes; raises `ArtifactError` when it is absent, empty or unreadable."""
+    try:
+        content = artifact.read_bytes()
+    except OSError as error:
+        raise ArtifactError(f"{artifact}: cannot read ({error.strerror}); check the path") from None
+    if not content:
+        raise ArtifactError(f"{artifact}: the file is empty; restore it or make it again")
+    return content
+
+
+def verify(directory: Path) -> Iterator[tuple[Path, str | None]]:
+    """Re-hash every artifact under `directory`; yield (artifact, problem or None).
+
+    A model file without a record is a problem, as is a record without its artifact, and a parent that lies where
+    the record says with other bytes. A parent that is not there (an artifact copied by itself) is not.
+    """
+    recorded = {_artifact_of(path) for path in directory.rglob("*.json") if _is_record(path)}
+    present = {path for path in directory.rglob("*") if path.suffix in MODEL_SUFFIXES}
+    for artifact in sorted(recorded | present):
+        try:
+            yield artifact, _parent_problem(artifact, checked(artifact))
+        except ArtifactError as error:
+            yield artifact, str(error)
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions of the installed libraries that shape an artifact, and of Python."""
+    found = {"python": platform.python_version()}
+    for name in _RECORDED_LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def source_commit() -> str | None:
+    """Return the git commit of the checkout edgecnn runs from (``-dirty`` with local changes), or None."""
+    source = Path(__file__).resolve().parent.parent
+    if not (source / ".git").exists():
+        return None
+    try:
+        described = subprocess.run(
+            ["git", "-C", str(source), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return described.stdout.strip()
+
+
+def host() -> dict[str, str]:
+    """Return machine, system and CPU model; no host name, which is nobody's business."""
+    return {"machine": platform.machine(), "system": f"{platform.system()} {platform.release()}", "cpu": cpu_model()}
+
+
+def cpu_model() -> str:
+    """Return the CPU's name as Linux gives it (x86 ``model name``, a board's ``Model``), else its architecture."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = dict(line.split(":", 1) for line in lines if ":" in line)
+    names = {key.strip(): value.strip() for key, value in names.items()}
+    return names.get("model name") or names.get("Model") or platform.machine()
+
+
+def _fsync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _record_from(values: Any, path: Path) -> Record:
+    if not isinstance(values, dict) or values.get("schema") != SCHEMA:
+        raise ArtifactError(f"{path}: not a record of schema {SCHEMA}; made by another version of edgecnn?")
+    try:
+        return Record(**values)
+    except TypeError as error:
+        raise ArtifactError(f"{path}: not a complete record ({error}); make the artifact again") from None
+
+
+def _is_record(path: Path) -> bool:
+    return path.name == "record.json" or path.name.removesuffix(".json").endswith(MODEL_SUFFIXES)
+
+
+def _artifact_of(record: Path) -> Path:
+    if record.name != "record.json":
+        return record.with_name(record.name.removesuffix(".json"))
+    return next((record.with_name(n) for n in _STAGE_MODELS if record.with_name(n).exists()), record.with_name("model.keras"))
+
+
+def _parent_problem(artifact: Path, record: Record) -> str | None:
+    for name, expected in record.parents.items():
+        parent = artifact.parent / name
+        if parent.is_file() and (got := sha256(parent.read_bytes())) != expected:
+            return (
+                f"{artifact}: its parent {name} has sha256 {got[:12]}…, the record says {expected[:12]}…; "
+                f"the parent was changed: restore it, or make this artifact again"
+            )
+    return None

@@ -1,0 +1,25 @@
+"""Do two models say the same? Compared on the same images, before an export is trusted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Parity:
+    """Share of images with the same top-1 class, and the largest difference of any probability."""
+
+    top1_agreement: float
+    max_abs_error: float
+    images: int
+
+
+def compare(reference: NDArray[np.float32], candidate: NDArray[np.float32]) -> Parity:
+    """Return the parity of two arrays of probabilities [N, classes]; raises `ValueError` for different shapes."""
+    if reference.shape != candidate.shape:
+        raise ValueError(f"compare: {list(reference.shape)} and {list(candidate.shape)}; expected the same shape")
+    same = reference.argmax(axis=1) == candidate.argmax(axis=1)
+    return Parity(float(same.mean()), float(np.abs(reference - candidate).max()), len(reference))

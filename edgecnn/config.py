@@ -1,0 +1,253 @@
+"""What a run is asked for: frozen dataclasses, the recipes as data, and TOML in and out. Standard library only."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from edgecnn.errors import ConfigError, unknown
+
+T = TypeVar("T")
+
+# What the exporters write, per format; the first scheme named is not a default, DEFAULT_SCHEME is.
+SCHEMES = {"tflite": ("float32", "float16", "dynamic", "int8"), "onnx": ("float32", "int8")}
+DEFAULT_SCHEME = "int8"
+DATA_SETS = {"digits": "small", "mnist": "seed"}  # name -> the recipe it is trained with unless told otherwise
+
+
+def _check_fraction(where: str, value: float) -> None:
+    if not 0 <= value < 1:
+        raise ConfigError(f"{where}: {value}; expected a fraction in [0, 1)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How a network is fitted: Adam on cross-entropy, best weights by validation loss."""
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    patience: int  # epochs without a better validation loss before stopping; 0: never stop early
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pruning:
+    """Magnitude pruning with tfmot's polynomial decay, in epochs so that it fits any data set.
+
+    The ramp begins at step 0 and ends after `ramp_epochs`; only epochs behind it compete for the best weights.
+    """
+
+    initial_sparsity: float
+    final_sparsity: float
+    ramp_epochs: int
+    frequency: int  # steps between two mask updates
+    training: Training
+
+    def __post_init__(self) -> None:
+        _check_fraction("pruning.initial_sparsity", self.initial_sparsity)
+        _check_fraction("pruning.final_sparsity", self.final_sparsity)
+        if not 0 < self.ramp_epochs < self.training.epochs:
+            raise ConfigError(
+                f"pruning.ramp_epochs: {self.ramp_epochs}; expected 1 to {self.training.epochs - 1}, fewer than "
+                f"pruning.training.epochs, so that the network trains on at its final sparsity"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """One way to go from labelled images to a quantized sparse network."""
+
+    training: Training
+    pruning: Pruning
+    qat: Training
+    validation_fraction: float
+
+
+RECIPES = {
+    # seeds.md E as its page had it (Adam 0.001, batch 128, dropout 0.5 in the architecture), but with the best
+    # epoch chosen on validation. Twenty epochs at most: with ten the validation loss is still falling.
+    "seed": Recipe(
+        training=Training(epochs=20, batch_size=128, learning_rate=1e-3, patience=5),
+        pruning=Pruning(
+            initial_sparsity=0.0,
+            final_sparsity=0.8,
+            ramp_epochs=4,
+            frequency=50,
+            training=Training(epochs=10, batch_size=128, learning_rate=1e-3, patience=4),
+        ),
+        qat=Training(epochs=3, batch_size=128, learning_rate=1e-4, patience=2),
+        validation_fraction=0.1,
+    ),
+    # The same for sets of a thousand images or so: smaller batches and more epochs give enough steps.
+    "small": Recipe(
+        training=Training(epochs=40, batch_size=32, learning_rate=1e-3, patience=10),
+        pruning=Pruning(
+            initial_sparsity=0.0,
+            final_sparsity=0.8,
+            ramp_epochs=10,
+            frequency=10,
+            training=Training(epochs=25, batch_size=32, learning_rate=1e-3, patience=8),
+        ),
+        qat=Training(epochs=8, batch_size=32, learning_rate=1e-4, patience=4),
+        validation_fraction=0.2,  # of so few images a tenth would make one mistake weigh 0.7 pp
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exporting:
+    """How models are calibrated and what an int8 model may lose."""
+
+    calibration_images: int = 500
+    max_drop_pp: float = 0.5  # top-1 on validation, percentage points, int8 against its Keras parent
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """All that determines a run's bytes; written to config.toml with the defaults filled in."""
+
+    data: str = "digits"
+    arch: str = "edge35k"
+    recipe: str = "small"
+    seed: int = 0
+    validation_fraction: float = RECIPES["small"].validation_fraction
+    training: Training = RECIPES["small"].training
+    pruning: Pruning = RECIPES["small"].pruning
+    qat: Training = RECIPES["small"].qat
+    exporting: Exporting = field(default_factory=Exporting)
+
+    def __post_init__(self) -> None:
+        if self.data not in DATA_SETS:
+            raise unknown("data", self.data, DATA_SETS)
+        _check_fraction("validation_fraction", self.validation_fraction)
+
+
+def configure(
+    *,
+    data: str = "digits",
+    arch: str = "edge35k",
+    recipe: str | None = None,
+    epochs: int | None = None,
+    sparsity: float | None = None,
+    seed: int = 0,
+    max_drop_pp: float | None = None,
+    calibration_images: int | None = None,
+) -> RunConfig:
+    """Return the run configuration for a named recipe with single values replaced.
+
+    Raises `ConfigError` for an unknown name (listing the valid ones) or a value out of range.
+    """
+    if data not in DATA_SETS:
+        raise unknown("data", data, DATA_SETS)
+    name = recipe or DATA_SETS[data]
+    if name not in RECIPES:
+        raise unknown("recipe", name, RECIPES)
+    chosen = RECIPES[name]
+    return RunConfig(
+        data=data,
+        arch=arch,
+        recipe=name,
+        seed=_at_least("seed", seed, 0),
+        validation_fraction=chosen.validation_fraction,
+        training=_replaced(chosen.training, epochs=_at_least("epochs", epochs, 1)),
+        pruning=_replaced(chosen.pruning, final_sparsity=sparsity),
+        qat=chosen.qat,
+        exporting=adjusted(Exporting(), max_drop_pp, calibration_images),
+    )
+
+
+def adjusted(exporting: Exporting, max_drop_pp: float | None, calibration_images: int | None) -> Exporting:
+    """Return `exporting` with what is not None replaced; raises `ConfigError` for a value out of range."""
+    return _replaced(
+        exporting,
+        max_drop_pp=_at_least("max-drop", max_drop_pp, 0),
+        calibration_images=_at_least("calibration-images", calibration_images, 1),
+    )
+
+
+def to_toml(config: RunConfig) -> str:
+    """Return `config` as TOML: plain values first, then one table a section."""
+    return "\n".join(_toml_lines(dataclasses.asdict(config), prefix="")) + "\n"
+
+
+def from_toml(text: str, *, where: str) -> RunConfig:
+    """Return the configuration that `text` holds; an unknown or missing key is a `ConfigError` naming `where`."""
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{where}: not TOML ({error}); restore the file or choose another --out") from None
+    return from_dict(RunConfig, values, where=where)
+
+
+def from_dict(kind: type[T], values: dict[str, Any], *, where: str) -> T:
+    """Return a dataclass `kind` from nested dicts, refusing unknown and missing keys and wrong types."""
+    known = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    for key in values:
+        if key not in known:
+            raise unknown(f"{where}: key", key, known)
+    given = {}
+    hints = _type_hints(kind)
+    for name, f in known.items():
+        if name not in values:
+            if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
+                raise ConfigError(f"{where}: key {name!r} is missing from {kind.__name__}")
+            continue
+        given[name] = _value(hints[name], values[name], where=f"{where}: {name}")
+    return kind(**given)
+
+
+def differences(asked: RunConfig, found: RunConfig) -> list[str]:
+    """Return one line per value that differs: ``training.epochs: 20 here, 10 asked``."""
+    here, there = _flat(dataclasses.asdict(found)), _flat(dataclasses.asdict(asked))
+    return [f"{key}: {here[key]!r} there, {there[key]!r} asked" for key in here if here[key] != there[key]]
+
+
+def _type_hints(kind: type) -> dict[str, Any]:
+    from typing import get_type_hints
+
+    return get_type_hints(kind)
+
+
+def _value(expected: Any, value: Any, *, where: str) -> Any:
+    if dataclasses.is_dataclass(expected):
+        if not isinstance(value, dict):
+            raise ConfigError(f"{where}: got {value!r}; expected a table")
+        return from_dict(expected, value, where=where)  # type: ignore[arg-type]
+    if expected is float and type(value) is int:
+        return float(value)
+    if isinstance(expected, type) and type(value) is not expected:
+        raise ConfigError(f"{where}: got {value!r}; expected {expected.__name__}")
+    return value
+
+
+def _toml_lines(values: dict[str, Any], *, prefix: str) -> list[str]:
+    lines = [f"{key} = {_toml_value(value)}" for key, value in values.items() if not isinstance(value, dict)]
+    for key, value in values.items():
+        if isinstance(value, dict):
+            lines += ["", f"[{prefix}{key}]", *_toml_lines(value, prefix=f"{prefix}{key}.")]
+    return lines
+
+
+def _toml_value(value: str | int | float) -> str:
+    # Names and numbers only; repr of a str would use single quotes, which TOML reads literally.
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"' if isinstance(value, str) else repr(value)
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat
+
+
+def _replaced(instance: T, **values: Any) -> T:
+    return dataclasses.replace(instance, **{k: v for k, v in values.items() if v is not None})  # type: ignore[type-var]
+
+
+def _at_least(where: str, value: Any, least: float) -> Any:
+    # `not >=` rather than `<`, so that NaN is refused too.
+    if value is not None and not value >= least:
+        raise ConfigError(f"{where}: {value}; expected at least {least}")
+    return value

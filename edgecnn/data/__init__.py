@@ -1,0 +1,40 @@
+"""Labelled images: one file a source, each giving a `DataSet` of uint8 images in MNIST's convention."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from edgecnn.data import digits, mnist
+from edgecnn.data.splits import DataSet, Split, assemble, representative
+from edgecnn.errors import unknown
+
+__all__ = ["SOURCES", "DataSet", "Split", "load", "representative"]
+
+# Called with (file name, bytes received, bytes in all or 0); for progress bars.
+DownloadObserver = Callable[[str, int, int], None]
+
+SOURCES = ("digits", "mnist")
+
+
+def load(
+    name: str,
+    *,
+    seed: int,
+    validation_fraction: float,
+    data_dir: Path | None = None,
+    on_download: DownloadObserver = lambda file, done, total: None,
+) -> DataSet:
+    """Return the data set `name`, with `validation_fraction` of the training images (per class) set apart.
+
+    `data_dir` is where MNIST's files lie. The test split is the source's own and depends on neither seed nor
+    fraction. Raises `ConfigError` for an unknown name, `DataError` for files that are absent or damaged.
+    """
+    match name:
+        case "digits":
+            source = digits.read()
+        case "mnist":
+            source = mnist.read(data_dir=data_dir, on_download=on_download)
+        case _:
+            raise unknown("data", name, SOURCES)
+    return assemble(name, *source, seed=seed, validation_fraction=validation_fraction)

@@ -1,0 +1,55 @@
+"""``python3 predict.pyz --model int8.tflite digit.png``: argparse, because a board has no typer."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from edgecnn.device.errors import DeviceError, ModelError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse, predict, print; return the exit code (0, or 2 for bad input)."""
+    parser = argparse.ArgumentParser(prog="predict.pyz", description="Classify images with a TFLite or ONNX model.")
+    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
+    parser.add_argument("--model", type=Path, help="default: the only .tflite or .onnx beside predict.pyz")
+    parser.add_argument("--runtime", help="litert, tflite-runtime or ort; default: the first installed one that fits")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--json", action="store_true", help="one JSON object per line")
+    options = parser.parse_args(arguments)
+    try:
+        # Heavy imports wait until the arguments are known to be good.
+        from edgecnn.device.commands import predict_files
+
+        for line in predict_files(
+            options.images,
+            model=options.model or _model_beside(Path(sys.argv[0]).resolve().parent),
+            runtime=options.runtime,
+            threads=options.threads,
+            as_json=options.json,
+        ):
+            print(line, flush=True)
+    except DeviceError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except ModuleNotFoundError as error:
+        print(f"error: {error.name} is not installed; run: pip install numpy pillow ai-edge-litert", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left; say nothing more
+    return 0
+
+
+def _model_beside(folder: Path) -> Path:
+    found = sorted(path for suffix in ("tflite", "onnx") for path in folder.glob(f"*.{suffix}"))
+    if len(found) != 1:
+        names = ", ".join(path.name for path in found) or "none"
+        raise ModelError(f"--model: not given, and {folder} holds {names}; expected exactly one .tflite or .onnx there")
+    return found[0]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,107 @@
+"""The predictor: pixels in, label and probabilities out, whatever the model's numeric format."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecnn.device.errors import ImageError, ModelError
+from edgecnn.device.preprocessing import SIDE, read_gray, to_mnist
+from edgecnn.device.runtimes import LoadedModel, TensorSpec, load, read_record
+
+INPUT_SHAPE = (SIDE, SIDE, 1)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A class, how sure the network is of it, and the probabilities of all classes in the model's order."""
+
+    label: str
+    probability: float
+    probabilities: tuple[float, ...]
+
+
+class Predictor:
+    """Classifies images with one model file.
+
+    Input and output types, scale and zero point are read from the model; class names from the record beside it,
+    else they are "0", "1", ... Raises `ModelError` when the model does not take a 28x28x1 image.
+    """
+
+    def __init__(self, model: str | Path, *, runtime: str | None = None, threads: int = 1) -> None:
+        path = Path(model)
+        self.model = load(path, runtime=runtime, threads=threads)
+        check_input(self.model)
+        self.labels = _labels(self.model, read_record(path))
+        self._encoding = input_encoding(self.model.input)
+
+    def predict(self, image: str | Path | NDArray[np.uint8]) -> Prediction:
+        """Return the prediction for an image file, or for a uint8 array [H, W] of any size."""
+        gray = read_gray(Path(image)) if isinstance(image, str | Path) else np.asarray(image)
+        probabilities = self.probabilities(to_mnist(gray)[None, :, :, None])[0]
+        best = int(probabilities.argmax())
+        return Prediction(self.labels[best], float(probabilities[best]), tuple(map(float, probabilities)))
+
+    def predict_batch(self, images: Sequence[str | Path | NDArray[np.uint8]]) -> list[Prediction]:
+        """Return a prediction per image, in order."""
+        return [self.predict(image) for image in images]
+
+    def probabilities(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return class probabilities [N, classes] of canonical images uint8 [N, 28, 28, 1], one inference each."""
+        encoded = self.encode(pixels)
+        raw = np.concatenate([self.model.invoke(encoded[i : i + 1]) for i in range(len(encoded))])
+        return decode_output(raw, self.model.output)
+
+    def encode(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
+        """Return canonical images uint8 [N, 28, 28, 1] as the model's input type; raises `ImageError` for others."""
+        if pixels.shape[1:] != INPUT_SHAPE or pixels.dtype != np.uint8:
+            raise ImageError(f"pixels: {pixels.dtype} {list(pixels.shape)}; expected uint8 [N, 28, 28, 1]")
+        return self._encoding[pixels]
+
+
+def check_input(model: LoadedModel) -> None:
+    """Raise `ModelError` unless `model` maps one 28x28x1 image to a row of scores."""
+    shape, scores = model.input.shape, model.output.shape
+    if len(shape) != 4 or shape[1:] != INPUT_SHAPE or shape[0] not in (1, -1):
+        raise ModelError(f"{model.path}: input is {list(shape)}; expected [1, 28, 28, 1]; give a model for such images")
+    if len(scores) != 2 or scores[1] < 2:
+        raise ModelError(f"{model.path}: output is {list(scores)}; expected [1, classes]; give a classifier")
+
+
+def input_encoding(spec: TensorSpec) -> NDArray[Any]:
+    """Return what each pixel value 0..255 becomes: a table of 256 entries in the input's dtype.
+
+    Float inputs get [0, 1]; quantized ones round((pixel / 255) / scale) + zero_point, clipped to the type
+    (B. Jacob et al., "Quantization and Training of Neural Networks", 2018); uint8 without a scale gets the pixel.
+    """
+    unit = np.arange(256, dtype=np.float64) / 255
+    dtype = np.dtype(spec.dtype)
+    if dtype.kind == "f":
+        return unit.astype(dtype)
+    if not spec.scale and dtype == np.uint8:
+        return np.arange(256, dtype=np.uint8)
+    if not spec.scale or dtype.kind not in "iu":
+        raise ModelError(f"input {spec.name}: {spec.dtype} without a scale; expected float, uint8 or a quantized type")
+    limits = np.iinfo(dtype)
+    quantized = np.rint(unit / spec.scale) + spec.zero_point
+    return np.clip(quantized, limits.min, limits.max).astype(dtype)
+
+
+def decode_output(raw: NDArray[Any], spec: TensorSpec) -> NDArray[np.float32]:
+    """Return real values float32 of a model's output: (q - zero_point) * scale where it is quantized."""
+    if not spec.scale:
+        return raw.astype(np.float32)
+    return ((raw.astype(np.float64) - spec.zero_point) * spec.scale).astype(np.float32)
+
+
+def _labels(model: LoadedModel, record: dict[str, Any]) -> list[str]:
+    classes = model.output.shape[1]
+    labels = record.get("labels") or [str(i) for i in range(classes)]
+    if len(labels) != classes:
+        raise ModelError(f"{model.path}: {classes} classes, its record names {len(labels)}; copy model and record together")
+    return [str(label) for label in labels]

@@ -1,0 +1,247 @@
+"""One door to the runtimes: a model file in, a callable with its input and output described out.
+
+A model that its record (`int8.tflite.json` beside `int8.tflite`) vouches for is loaded at once. Any other is first
+loaded and run in a child process: a file that makes a runtime's C++ crash then costs a message, not the program.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecnn.device.errors import DeviceError, ModelError, RuntimeMissingError
+from edgecnn.device.quiet import quiet
+
+Invoke = Callable[[NDArray[Any]], NDArray[Any]]
+PROBE_TIMEOUT_S = 60
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """A model's input or output. `scale` is 0 where the values are not quantized; a shape's -1 is any size."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    scale: float = 0.0
+    zero_point: int = 0
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model ready to run: `invoke` takes an array of the input's shape and dtype and returns the output's."""
+
+    path: Path
+    runtime: str
+    input: TensorSpec
+    output: TensorSpec
+    invoke: Invoke
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """A way to run models: which module and package it is, which files it takes and how it loads them."""
+
+    module: str
+    package: str
+    suffix: str
+    load: Callable[[bytes, int], tuple[TensorSpec, TensorSpec, Invoke]]
+
+
+def load(path: Path, *, runtime: str | None = None, threads: int = 1) -> LoadedModel:
+    """Return the model in `path`, in `runtime` or the first installed one that takes its format.
+
+    Raises `ModelError` for a file that is absent, damaged or differs from its record, `RuntimeMissingError` when
+    nothing installed can run it.
+    """
+    chosen = pick(path, runtime)
+    content = read_model(path)
+    if not vouched_for(path, content):
+        probe(path, chosen)
+    try:
+        with quiet():
+            given, returned, invoke = RUNTIMES[chosen].load(content, threads)
+    except DeviceError:
+        raise
+    except Exception as error:  # the runtimes raise almost anything for a file they cannot read
+        raise ModelError(f"{path}: {chosen} cannot load it ({_one_line(error)}); export it again") from None
+    return LoadedModel(path, chosen, given, returned, invoke)
+
+
+def installed() -> list[str]:
+    """Return the names of the installed runtimes, in order of preference, without importing any."""
+    return [name for name, runtime in RUNTIMES.items() if find_spec(runtime.module) is not None]
+
+
+def runtime_version(name: str) -> str:
+    """Return the installed version of runtime `name`."""
+    try:
+        return version(RUNTIMES[name].package)
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def pick(path: Path, runtime: str | None = None) -> str:
+    """Return `runtime`, or the first installed one for the suffix of `path`."""
+    fitting = [name for name, r in RUNTIMES.items() if r.suffix == path.suffix]
+    if not fitting:
+        raise ModelError(f"{path}: got {path.suffix or 'no suffix'}; expected a .tflite or .onnx file")
+    if runtime is not None and runtime not in fitting:
+        raise RuntimeMissingError(f"{path}: runtime {runtime!r} does not take it; expected one of: {', '.join(fitting)}")
+    usable = [name for name in fitting if name in installed() and runtime in (None, name)]
+    if not usable:
+        packages = " or ".join(RUNTIMES[name].package for name in fitting if runtime in (None, name))
+        raise RuntimeMissingError(f"{path}: no runtime for it is installed; run: pip install {packages}")
+    return usable[0]
+
+
+def read_model(path: Path) -> bytes:
+    """Return the file's bytes after a look at its first ones."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path}: cannot read ({error.strerror}); give a .tflite or .onnx file") from None
+    if path.suffix == ".tflite" and content[4:8] != b"TFL3":
+        raise ModelError(f"{path}: not a TFLite file ({len(content)} bytes, no TFL3 mark); restore or export it again")
+    if path.suffix == ".onnx" and content[:1] != b"\x08":
+        raise ModelError(f"{path}: not an ONNX file ({len(content)} bytes, no IR version); restore or export it again")
+    return content
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Return the record beside model `path`, or an empty dict when there is none."""
+    record = path.with_name(path.name + ".json")
+    try:
+        values = json.loads(record.read_text())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{record}: not a readable record ({_one_line(error)}); restore or remove it") from None
+    if not isinstance(values, dict) or "sha256" not in values:
+        raise ModelError(f"{record}: no sha256 in it; expected the record of {path.name}; restore or remove it")
+    return values
+
+
+def vouched_for(path: Path, content: bytes) -> bool:
+    """Return whether a record lies beside `path`; raises `ModelError` when its hash is not that of `content`."""
+    record = read_record(path)
+    if not record:
+        return False
+    got = hashlib.sha256(content).hexdigest()
+    if got != record["sha256"]:
+        raise ModelError(
+            f"{path}: sha256 is {got[:12]}…, its record says {str(record['sha256'])[:12]}…; "
+            f"the file was changed or damaged: copy both again"
+        )
+    return True
+
+
+def probe(path: Path, runtime: str) -> None:
+    """Load `path` and run it once on zeros in a child process; raises `ModelError` when that fails or dies."""
+    # The package's root is a folder, or predict.pyz itself.
+    root = Path(__file__).parents[2]
+    code = "import sys; sys.path.insert(0, sys.argv[1]); from edgecnn.device.runtimes import _probed; _probed(*sys.argv[2:])"
+    command = [sys.executable, "-c", code, str(root), str(path), runtime]
+    try:
+        child = subprocess.run(command, capture_output=True, text=True, timeout=PROBE_TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired:
+        raise ModelError(f"{path}: {runtime} did not finish one inference in {PROBE_TIMEOUT_S} s; export it again") from None
+    if child.returncode < 0:
+        raise ModelError(f"{path}: {runtime} died of signal {-child.returncode} on it; the file is damaged: export it again")
+    if child.returncode:
+        reason = next(iter(child.stdout.strip().splitlines()[-1:]), f"exit {child.returncode}")
+        raise ModelError(f"{path}: {runtime} cannot run it ({reason}); the file is damaged or unsupported: export it again")
+
+
+def _probed(path: str, runtime: str) -> None:
+    """Run in the child process of `probe`."""
+    try:
+        with quiet():
+            given, _, invoke = RUNTIMES[runtime].load(Path(path).read_bytes(), 1)
+            invoke(np.zeros([max(1, n) for n in given.shape], given.dtype))
+    except Exception as error:
+        print(_one_line(error))
+        sys.exit(1)
+
+
+def _load_litert(content: bytes, threads: int) -> tuple[TensorSpec, TensorSpec, Invoke]:
+    from ai_edge_litert.interpreter import Interpreter
+
+    return _from_interpreter(Interpreter, content, threads)
+
+
+def _load_tflite_runtime(content: bytes, threads: int) -> tuple[TensorSpec, TensorSpec, Invoke]:
+    from tflite_runtime.interpreter import Interpreter
+
+    return _from_interpreter(Interpreter, content, threads)
+
+
+def _from_interpreter(interpreter_class: Any, content: bytes, threads: int) -> tuple[TensorSpec, TensorSpec, Invoke]:
+    interpreter = interpreter_class(model_content=content, num_threads=threads)
+    interpreter.allocate_tensors()
+    given, returned = interpreter.get_input_details(), interpreter.get_output_details()
+    _expect_one_each(len(given), len(returned))
+    source, sink = given[0]["index"], returned[0]["index"]
+
+    def invoke(array: NDArray[Any]) -> NDArray[Any]:
+        interpreter.set_tensor(source, array)
+        interpreter.invoke()
+        return interpreter.get_tensor(sink)  # type: ignore[no-any-return]
+
+    return _tflite_spec(given[0]), _tflite_spec(returned[0]), invoke
+
+
+def _tflite_spec(details: dict[str, Any]) -> TensorSpec:
+    scale, zero_point = details["quantization"]
+    shape = tuple(int(n) for n in details["shape"])
+    return TensorSpec(details["name"], shape, np.dtype(details["dtype"]).name, float(scale), int(zero_point))
+
+
+def _load_ort(content: bytes, threads: int) -> tuple[TensorSpec, TensorSpec, Invoke]:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = threads
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    given, returned = session.get_inputs(), session.get_outputs()
+    _expect_one_each(len(given), len(returned))
+    source, sink = given[0].name, [returned[0].name]
+
+    def invoke(array: NDArray[Any]) -> NDArray[Any]:
+        return session.run(sink, {source: array})[0]  # type: ignore[no-any-return]
+
+    return _onnx_spec(given[0]), _onnx_spec(returned[0]), invoke
+
+
+def _onnx_spec(argument: Any) -> TensorSpec:
+    dtype = argument.type.removeprefix("tensor(").removesuffix(")").replace("float", "float32").replace("float3216", "float16")
+    return TensorSpec(argument.name, tuple(n if isinstance(n, int) else -1 for n in argument.shape), dtype)
+
+
+def _expect_one_each(inputs: int, outputs: int) -> None:
+    if (inputs, outputs) != (1, 1):
+        raise ModelError(f"model: {inputs} inputs and {outputs} outputs; expected one of each; give an image classifier")
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+# In order of preference.
+RUNTIMES = {
+    "litert": Runtime("ai_edge_litert", "ai-edge-litert", ".tflite", _load_litert),
+    "tflite-runtime": Runtime("tflite_runtime", "tflite-runtime", ".tflite", _load_tflite_runtime),
+    "ort": Runtime("onnxruntime", "onnxruntime", ".onnx", _load_ort),
+}

@@ -1,0 +1,43 @@
+"""What a model file is made of: one `Layer` per operation, whatever the format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgecnn import extras
+from edgecnn.artifact import read_bytes
+from edgecnn.errors import ArtifactError
+from edgecnn.inspect.layers import Layer
+
+__all__ = ["Layer", "inspect_bytes", "inspect_file"]
+
+
+def inspect_file(path: Path) -> list[Layer]:
+    """Return the layers of a .keras, .h5, .tflite or .onnx file; raises `ArtifactError` for one that is damaged."""
+    if path.suffix in (".keras", ".h5"):
+        extras.require("train", needed_by=f"inspect {path.name}")
+        from edgecnn import _tf
+        from edgecnn.inspect.keras import layers
+
+        return layers(_tf.load_model(path))
+    return inspect_bytes(read_bytes(path), path.suffix, where=str(path))
+
+
+def inspect_bytes(content: bytes, suffix: str, *, where: str = "model") -> list[Layer]:
+    """Return the layers of a .tflite or .onnx file's content; `where` names it in an error."""
+    try:
+        match suffix:
+            case ".tflite":
+                extras.require("litert", needed_by=f"inspect {where}")
+                from edgecnn.inspect import tflite
+
+                return tflite.layers(content)
+            case ".onnx":
+                extras.require("train", needed_by=f"inspect {where}")
+                from edgecnn.inspect import onnx
+
+                return onnx.layers(content)
+    except (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError, MemoryError) as error:
+        # A damaged file leads the readers astray in any of these ways.
+        raise ArtifactError(f"{where}: damaged, no layers can be read ({error}); restore or export it again") from None
+    raise ArtifactError(f"{where}: got {suffix or 'no suffix'}; expected .keras, .h5, .tflite or .onnx")

@@ -1,0 +1,1 @@
+"""Render records and measurements: table, markdown, model card."""

@@ -1,0 +1,62 @@
+"""Measurements as rows of text, the same for the terminal, README and the model card."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+BENCH_HEADINGS = (
+    "artifact", "scheme", "runtime", "top-1 %", "95 % interval", "size_bytes", "gzip_bytes", "p50 µs", "p90 µs", "p99 µs",
+)  # fmt: skip
+LAYER_HEADINGS = (
+    "layer", "kind", "output", "parameters", "nonzero", "MACs", "weight_bytes", "scale", "zero point",
+)  # fmt: skip
+
+
+def bench_rows(results: Sequence[dict[str, Any]]) -> list[list[str]]:
+    """Return one row of cells per measurement, in the order of `BENCH_HEADINGS`; ``-`` where there is no figure."""
+    return [
+        [
+            result["artifact"],
+            result["scheme"] or "-",
+            result["runtime"],
+            _percent(result["top1"]),
+            f"{_percent(result['top1_low'])} to {_percent(result['top1_high'])}" if result["top1"] is not None else "-",
+            f"{result['size_bytes']:,}",
+            f"{result['gzip_bytes']:,}",
+            *(f"{result[key]:.1f}" for key in ("p50_us", "p90_us", "p99_us")),
+        ]
+        for result in results
+    ]
+
+
+def layer_rows(layers: Sequence[Any]) -> list[list[str]]:
+    """Return one row of cells per `inspect.Layer` and a last one with the sums."""
+    rows = [
+        [
+            layer.name,
+            layer.kind,
+            "x".join("N" if n < 0 else str(n) for n in layer.output_shape),
+            *(f"{n:,}" for n in (layer.parameters, layer.nonzero_parameters, layer.macs, layer.weight_bytes)),
+            "-" if layer.scale is None else f"{layer.scale:.6g}",
+            "-" if layer.zero_point is None else str(layer.zero_point),
+        ]
+        for layer in layers
+    ]
+    sums = [sum(getattr(layer, key) for layer in layers) for key in ("parameters", "nonzero_parameters", "macs", "weight_bytes")]
+    return [*rows, ["total", "", "", *(f"{n:,}" for n in sums), "", ""]]
+
+
+def to_markdown(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a markdown table, text columns left and figures right."""
+    figures = [all(_is_figure(row[i]) for row in rows) for i in range(len(headings))]
+    lines = [headings, ["---:" if figure else "---" for figure in figures], *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share * 100:.2f}"
+
+
+def _is_figure(cell: str) -> bool:
+    return cell == "-" or cell.replace(",", "").replace(".", "").isdigit()
