@@ -85,7 +85,9 @@ def load_model(path: Path) -> Any:
         with tfmot.quantization.keras.quantize_scope(), quiet():
             return keras.models.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # tf_keras raises almost anything for a file it cannot read
-        raise ArtifactError(f"{path}: tf_keras cannot read it ({_first_line(error)}); give a Keras image classifier") from None
+        raise ArtifactError(
+            f"{path}: tf_keras cannot read it ({_first_line(error)}); give a Keras image classifier"
+        ) from None
 
 
 def predict(model: Any, images: NDArray[np.uint8], *, batch_size: int = 512) -> NDArray[np.float32]:
@@ -98,7 +100,7 @@ def predict(model: Any, images: NDArray[np.uint8], *, batch_size: int = 512) -> 
 
 
 def weight_counts(model: Any) -> tuple[int, int]:
-    """Return (parameters, nonzero parameters) of kernels, biases and normalizations; wrappers' own state is left out."""
+    """Return (parameters, nonzero parameters) of the layers; what tfmot's wrappers keep is left out."""
     values = [w.numpy() for w in model.weights if not is_wrapper_state(w.name)]
     return sum(v.size for v in values), sum(int(np.count_nonzero(v)) for v in values)
 
@@ -111,7 +113,10 @@ def is_wrapper_state(name: str) -> bool:
 def _without_dates(archive: bytes) -> bytes:
     """Return a .keras archive with its time stamps and save date taken out."""
     result = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(archive)) as source, zipfile.ZipFile(result, "w", zipfile.ZIP_STORED) as target:
+    with (
+        zipfile.ZipFile(io.BytesIO(archive)) as source,
+        zipfile.ZipFile(result, "w", zipfile.ZIP_STORED) as target,
+    ):
         for name in sorted(source.namelist()):
             content = source.read(name)
             if name == "metadata.json":
@@ -134,7 +139,7 @@ def _check_container(path: Path) -> None:
             damaged = archive.testzip()
             missing = {"config.json", "model.weights.h5"} - set(archive.namelist())
     except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError) as error:
-        raise ArtifactError(f"{path}: not a .keras archive, or truncated ({error}); restore it or train again") from None
+        raise ArtifactError(f"{path}: not a .keras archive, or cut off ({error}); restore it or train again") from None
     if damaged or missing:
         found = f"{damaged} is damaged" if damaged else f"{', '.join(sorted(missing))} missing"
         raise ArtifactError(f"{path}: {found}; expected a complete .keras archive; restore it or train again")

@@ -107,7 +107,7 @@ class Run:
 
 
 def latest_run(runs: Path, *, complete: bool = True) -> Run | None:
-    """Return the run under `runs` that was finished last, or, unless `complete`, trained last; None if there is none."""
+    """Return the run under `runs` finished last (unless `complete`: trained last), or None."""
     mark = (lambda run: run.bench) if complete else (lambda run: record_path(run.model("baseline")))
     found = [run for run in map(Run, runs.glob("*")) if mark(run).is_file() and run.config.is_file()]
     return max(found, key=lambda run: mark(run).stat().st_mtime_ns, default=None)
@@ -129,7 +129,9 @@ def locked(run: Run) -> Iterator[None]:
         run.root.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(run.root, os.O_RDONLY)
     except OSError as error:
-        raise StorageError(f"{run.root}: cannot use it as run directory ({error.strerror}); choose another --out") from None
+        raise StorageError(
+            f"{run.root}: cannot use it as run directory ({error.strerror}); choose another --out"
+        ) from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
@@ -266,7 +268,11 @@ def source_commit() -> str | None:
 
 def host() -> dict[str, str]:
     """Return machine, system and CPU model; no host name, which is nobody's business."""
-    return {"machine": platform.machine(), "system": f"{platform.system()} {platform.release()}", "cpu": cpu_model()}
+    return {
+        "machine": platform.machine(),
+        "system": f"{platform.system()} {platform.release()}",
+        "cpu": cpu_model(),
+    }
 
 
 def cpu_model() -> str:
@@ -304,7 +310,10 @@ def _is_record(path: Path) -> bool:
 def _artifact_of(record: Path) -> Path:
     if record.name != "record.json":
         return record.with_name(record.name.removesuffix(".json"))
-    return next((record.with_name(n) for n in _STAGE_MODELS if record.with_name(n).exists()), record.with_name("model.keras"))
+    return next(
+        (record.with_name(n) for n in _STAGE_MODELS if record.with_name(n).exists()),
+        record.with_name("model.keras"),
+    )
 
 
 def _parent_problem(artifact: Path, record: Record) -> str | None:

@@ -35,27 +35,40 @@ app = typer.Typer(
 DataOption = Annotated[str, typer.Option("--data", help="Data set: digits (embedded) or mnist.")]
 ArchOption = Annotated[str, typer.Option("--arch", help="Architecture by name.")]
 RecipeOption = Annotated[
-    str | None, typer.Option("--recipe", help="Training recipe: seed or small. Default: the data set's.", show_default=False)
+    str | None,
+    typer.Option(
+        "--recipe", help="Training recipe: seed, small or quick. Default: the data set's.", show_default=False
+    ),
 ]
 EpochsOption = Annotated[int | None, typer.Option("--epochs", help="Epochs at most, instead of the recipe's.")]
 SparsityOption = Annotated[float | None, typer.Option("--sparsity", help="Share of weights to prune, in [0, 1).")]
 SeedOption = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
-OutOption = Annotated[Path | None, typer.Option("--out", help="Run directory. Default: runs/ and a name made of the settings.")]
+OutOption = Annotated[
+    Path | None, typer.Option("--out", help="Run directory. Default: runs/ and a name made of the settings.")
+]
 DataDirOption = Annotated[
     Path | None,
-    typer.Option("--data-dir", help="Folder with MNIST's four .gz files. Default: $EDGECNN_DATA/mnist, then the cache."),
+    typer.Option(
+        "--data-dir", help="Folder with MNIST's four .gz files. Default: $EDGECNN_DATA/mnist, then the cache."
+    ),
 ]
 RunArgument = Annotated[Path | None, typer.Argument(help="Run directory. Default: the latest.", show_default=False)]
 StageRecipeOption = Annotated[str, typer.Option("--recipe", help="Which model of the run: baseline, pruned80, ...")]
 FormatOption = Annotated[str, typer.Option("--format", help="tflite, onnx, or pyz (the predictor in one file).")]
-SchemeOption = Annotated[str, typer.Option("--scheme", help="tflite: float32, float16, dynamic, int8; onnx: float32, int8.")]
+SchemeOption = Annotated[
+    str, typer.Option("--scheme", help="tflite: float32, float16, dynamic, int8; onnx: float32, int8.")
+]
 MaxDropOption = Annotated[
-    float | None, typer.Option("--max-drop", help="Refuse an int8 model that loses more top-1 than this, in pp. [default: 0.5]")
+    float | None,
+    typer.Option("--max-drop", help="Refuse an int8 model that loses more top-1 than this, in pp. [default: 0.5]"),
 ]
 CalibrationOption = Annotated[
-    int | None, typer.Option("--calibration-images", help="Training images that set the int8 ranges. [default: 500]")
+    int | None,
+    typer.Option("--calibration-images", help="Training images that set the int8 ranges. [default: 500]"),
 ]
-RuntimeOption = Annotated[str | None, typer.Option("--runtime", help="litert, tflite-runtime or ort. Default: the first that fits.")]
+RuntimeOption = Annotated[
+    str | None, typer.Option("--runtime", help="litert, tflite-runtime or ort. Default: the first that fits.")
+]
 
 
 @app.command()
@@ -148,7 +161,10 @@ def quantize(
 def export(
     model: Annotated[
         Path | None,
-        typer.Argument(help="Run directory or .keras file. Default: the latest run, else the released model.", show_default=False),
+        typer.Argument(
+            help="Run directory or .keras file. Default: the latest run, else the released model.",
+            show_default=False,
+        ),
     ] = None,
     format: FormatOption = "tflite",
     scheme: SchemeOption = "int8",
@@ -189,9 +205,14 @@ def export(
 def bench(
     targets: Annotated[
         list[Path] | None,
-        typer.Argument(help="Run directory, or model files. Default: the latest run, else the released model.", show_default=False),
+        typer.Argument(
+            help="Run directory, or model files. Default: the latest run, else the released model.",
+            show_default=False,
+        ),
     ] = None,
-    json: Annotated[Path | None, typer.Option("--json", help="Where the JSON goes. Default: the run's bench/bench.json.")] = None,
+    json: Annotated[
+        Path | None, typer.Option("--json", help="Where the JSON goes. Default: the run's bench/bench.json.")
+    ] = None,
     data: Annotated[str | None, typer.Option("--data", help="Data set for model files that have no record.")] = None,
     data_dir: DataDirOption = None,
 ) -> None:
@@ -222,7 +243,10 @@ def bench(
 def predict(
     images: Annotated[list[Path], typer.Argument(help="Image files: PNG, JPEG, ...", show_default=False)],
     model: Annotated[
-        Path | None, typer.Option("--model", help="A .tflite or .onnx file. Default: int8 of the latest run, else the released one.")
+        Path | None,
+        typer.Option(
+            "--model", help="A .tflite or .onnx file. Default: int8 of the latest run, else the released one."
+        ),
     ] = None,
     runtime: RuntimeOption = None,
     threads: Annotated[int, typer.Option("--threads", min=1, help="Threads of the runtime.")] = 1,
@@ -239,7 +263,9 @@ def predict(
 
 
 @app.command()
-def verify(directory: Annotated[Path, typer.Argument(help="A run, models/, or any folder with artifacts and records.")]) -> None:
+def verify(
+    directory: Annotated[Path, typer.Argument(help="A run, models/, or any folder with artifacts and records.")],
+) -> None:
     """Re-hash every artifact in a folder and compare it with its record."""
     from edgecnn import artifact
 
@@ -299,7 +325,9 @@ def _version(value: bool) -> None:
 
 @app.callback()
 def _root(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     pass
 
@@ -382,7 +410,11 @@ def _check_recipe(opened: Run, recipe: str) -> None:
 
 @contextmanager
 def _workspace(
-    opened: Run, data_dir: Path | None, *, max_drop: float | None = None, calibration_images: int | None = None
+    opened: Run,
+    data_dir: Path | None,
+    *,
+    max_drop: float | None = None,
+    calibration_images: int | None = None,
 ) -> Iterator[Workspace]:
     """Open a run for a stage: locked, its configuration read, its data loaded, a progress bar shown."""
     from dataclasses import replace
@@ -428,14 +460,22 @@ def _export_file(
     extras.require("train", needed_by="export")
     artifact.read_bytes(source)
     if data is None and not artifact.record_path(source).exists():
-        raise ConfigError(f"export {source}: it has no record that names its data set; pass --data {'|'.join(config.DATA_SETS)}")
+        raise ConfigError(
+            f"export {source}: it has no record that names its data set; pass --data {'|'.join(config.DATA_SETS)}"
+        )
     name = data or artifact.checked(source).data["name"]
     settings = config.configure(data=name, max_drop_pp=max_drop, calibration_images=calibration_images)
     with _progress() as observe:
         loaded = pipeline.load_data(settings, data_dir=data_dir, observe=observe)
         folder = out / (source.parent.name if source.name == "model.keras" else source.stem)
         return pipeline.export_model(
-            source, form=form, scheme=scheme, out=folder, config=settings, data=loaded, dynamic_batch=dynamic_batch
+            source,
+            form=form,
+            scheme=scheme,
+            out=folder,
+            config=settings,
+            data=loaded,
+            dynamic_batch=dynamic_batch,
         )
 
 
@@ -458,7 +498,9 @@ def _data_of(models: Sequence[Path], name: str | None, data_dir: Path | None, ob
     """Return the data set to measure on, or None, saying why, when no record names one or it cannot be had."""
     from edgecnn import artifact, config, pipeline
 
-    named = {artifact.read_record(m).data["name"] for m in models if m.suffix != ".json" and artifact.record_path(m).exists()}
+    named = {
+        artifact.read_record(m).data["name"] for m in models if m.suffix != ".json" and artifact.record_path(m).exists()
+    }
     if name is None and len(named) != 1:
         _say("accuracy is not measured: no single data set is named by the records; pass --data")
         return None

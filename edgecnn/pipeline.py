@@ -32,6 +32,7 @@ Observer = Callable[[str, int, int, dict[str, float]], None]
 BENCH_SCHEMA = 1
 LATENCY_WARMUP, LATENCY_RUNS = 200, 2000
 SUFFIXES = {"tflite": ".tflite", "onnx": ".onnx"}
+RELEASED = ("float32.tflite", "int8.tflite", "float32.onnx", "int8.onnx")
 # What a run exports: recipe kind -> (format, scheme).
 PLAN: dict[str, tuple[tuple[str, str], ...]] = {
     "baseline": tuple((form, scheme) for form in SCHEMES for scheme in SCHEMES[form]),
@@ -92,13 +93,13 @@ def read_config(opened: Run) -> RunConfig:
     try:
         text = opened.config.read_text()
     except OSError as error:
-        raise ArtifactError(f"{opened.root}: no run there (config.toml: {error.strerror}); start one: edgecnn run") from None
+        raise ArtifactError(
+            f"{opened.root}: no run there (config.toml: {error.strerror}); start one: edgecnn run"
+        ) from None
     return from_toml(text, where=str(opened.config))
 
 
-def load_data(
-    config: RunConfig, *, data_dir: Path | None = None, observe: Observer = _unobserved
-) -> DataSet:
+def load_data(config: RunConfig, *, data_dir: Path | None = None, observe: Observer = _unobserved) -> DataSet:
     """Return the data set that `config` names, split by its seed and fraction."""
     from edgecnn import data
 
@@ -163,7 +164,10 @@ def train_quantized(work: Workspace, parent_recipe: str) -> str:
     extras.require("train", needed_by="quantize")
     recipe, parent = f"{parent_recipe}-qat", work.run.model(parent_recipe)
     path = work.run.model(recipe)
-    settings = {"qat": asdict(work.config.qat), "calibration_images": work.config.exporting.calibration_images}
+    settings = {
+        "qat": asdict(work.config.qat),
+        "calibration_images": work.config.exporting.calibration_images,
+    }
     if _complete(work, path, settings=settings, parents=(parent,)):
         return recipe
     float_model = _parent_model(parent)
@@ -195,7 +199,14 @@ def export(work: Workspace, *, recipe: str, form: str, scheme: str, dynamic_batc
 
 
 def export_model(
-    model: Path, *, form: str, scheme: str, out: Path, config: RunConfig, data: DataSet, dynamic_batch: bool = False
+    model: Path,
+    *,
+    form: str,
+    scheme: str,
+    out: Path,
+    config: RunConfig,
+    data: DataSet,
+    dynamic_batch: bool = False,
 ) -> Path:
     """Export a .keras file that belongs to no run into folder `out`, checked like one of a run; return the path."""
     from edgecnn import _tf
@@ -242,12 +253,21 @@ def check_image_input(model: Any, data: DataSet, *, where: str) -> None:
 def bench_run(opened: Run, *, data: DataSet | None, observe: Observer = _unobserved) -> dict[str, Any]:
     """Measure every exported artifact of a run; return the result, written to bench/bench.json."""
     return bench(
-        sorted((opened.root / "export").glob("*/*")), data=data, out=opened.bench, relative_to=opened.root, observe=observe
+        sorted((opened.root / "export").glob("*/*")),
+        data=data,
+        out=opened.bench,
+        relative_to=opened.root,
+        observe=observe,
     )
 
 
 def bench(
-    candidates: Iterable[Path], *, data: DataSet | None, out: Path, relative_to: Path, observe: Observer = _unobserved
+    candidates: Iterable[Path],
+    *,
+    data: DataSet | None,
+    out: Path,
+    relative_to: Path,
+    observe: Observer = _unobserved,
 ) -> dict[str, Any]:
     """Measure the models among `candidates` in every installed runtime, on one thread at batch 1; write `out`.
 
@@ -283,9 +303,54 @@ def bench(
     return result
 
 
+def release(opened: Run, *, name: str, recipe: str, out: Path) -> Path:
+    """Copy a complete run's model of one recipe, its exports and records into ``out/name`` with a model card.
+
+    Raises `ArtifactError` when the run is not complete or an artifact is not what its record says.
+    """
+    from dataclasses import replace
+
+    from edgecnn.report.card import model_card
+
+    if not opened.bench.exists():
+        raise ArtifactError(f"{opened.root}: not measured yet; finish it: edgecnn run")
+    config, folder = read_config(opened), out / name
+    model = opened.model(recipe)
+    sources = [
+        model,
+        *(opened.exported(recipe, file) for file in RELEASED if opened.exported(recipe, file).exists()),
+    ]
+    records = {}
+    for source in sources:
+        record = artifact.checked(source)
+        parents = {} if source == model else {model.name: artifact.checked(model).sha256}
+        records[source.name] = replace(record, parents=parents)
+        artifact.write_atomic(folder / source.name, artifact.read_bytes(source))
+        artifact.write_record(folder / source.name, records[source.name])
+    measured = _released_rows(json.loads(opened.bench.read_text()), recipe)
+    artifact.write_atomic(folder / "bench.json", json.dumps(measured, indent=1) + "\n")
+    card = model_card(
+        name,
+        records,
+        model=records[model.name],
+        baseline=artifact.checked(opened.model("baseline")),
+        bench=measured,
+        command=f"edgecnn run --data {config.data} --arch {config.arch} --recipe {config.recipe} --seed {config.seed}",
+        recipe=config.recipe,
+        validation_fraction=config.validation_fraction,
+    )
+    artifact.write_atomic(folder / "MODEL_CARD.md", card)
+    return folder
+
+
 def pruned_name(pruning: Pruning) -> str:
     """Return the recipe name of a pruning: ``pruned80`` for 0.8, ``pruned87.5`` for 0.875."""
     return f"pruned{pruning.final_sparsity * 100:g}"
+
+
+def _released_rows(measured: dict[str, Any], recipe: str) -> dict[str, Any]:
+    rows = [r | {"artifact": Path(r["artifact"]).name} for r in measured["results"] if r["recipe"] == recipe]
+    return measured | {"results": [row for row in rows if row["artifact"] in RELEASED]}
 
 
 def _kind(recipe: str) -> str:
@@ -322,9 +387,13 @@ def _complete(work: Workspace, path: Path, *, settings: dict[str, Any], parents:
     record = artifact.checked(path)
     expected = _hashes(path, parents)
     if record.settings != settings or record.seed != work.config.seed:
-        raise ArtifactError(f"{path}: made with other settings ({record.settings}); choose another run or remove its folder")
+        raise ArtifactError(
+            f"{path}: made with other settings ({record.settings}); choose another run or remove its folder"
+        )
     if record.parents != expected or record.data["sha256"] != work.data.sha256:
-        raise ArtifactError(f"{path}: its parent or data changed since it was made; remove it and its record to make it again")
+        raise ArtifactError(
+            f"{path}: its parent or data changed since it was made; remove it and its record to make it again"
+        )
     return True
 
 
@@ -440,9 +509,9 @@ def _check_drop(metrics: dict[str, Any], config: RunConfig, recipe: str, file: s
     """Raise `GateError` when an int8 model lost more top-1 on validation than allowed."""
     if metrics["drop_pp"] > config.exporting.max_drop_pp:
         raise GateError(
-            f"export {recipe}/{file}: top-1 on {metrics['images']} validation images is {metrics['validation_top1']:.2%}, "
-            f"its parent's {metrics['parent_validation_top1']:.2%}: it loses {metrics['drop_pp']:.2f} pp; allowed: "
-            f"{config.exporting.max_drop_pp} (--max-drop); try more --calibration-images, or quantize --method qat"
+            f"export {recipe}/{file}: top-1 on {metrics['images']} validation images is "
+            f"{metrics['validation_top1']:.2%}, its parent's {metrics['parent_validation_top1']:.2%}: "
+            f"it loses {metrics['drop_pp']:.2f} pp; allowed: {config.exporting.max_drop_pp} (--max-drop); try more --calibration-images, or quantize --method qat"
         )
 
 
@@ -456,7 +525,9 @@ def _convert(model: Any, form: str, scheme: str, work: Workspace, *, dynamic_bat
     if form == "tflite":
         if dynamic_batch:
             raise ConfigError("export tflite: --dynamic-batch is for onnx; a TFLite file has one batch size")
-        return to_tflite(model, scheme=scheme, representative_dataset=calibration, quantization_aware=quantization_aware)
+        return to_tflite(
+            model, scheme=scheme, representative_dataset=calibration, quantization_aware=quantization_aware
+        )
     # tf2onnx does not know tfmot's per-channel ranges: the weights QAT found are exported, their ranges calibrated.
     plain = without_wrappers(model) if quantization_aware else model
     return to_onnx(plain, scheme=scheme, representative_dataset=calibration, dynamic_batch=dynamic_batch)
@@ -481,7 +552,11 @@ def _compared(path: Path, content: bytes, model: Any, work: Workspace) -> tuple[
     parity = compare(reference, got)
     own, parent = (top1_accuracy(p, validation.labels).top1 for p in (got, reference))
     spec = predictor.model.input
-    given = {"shape": list(spec.shape), "dtype": spec.dtype, "range": [0, 1] if spec.dtype == "float32" else [0, 255]}
+    given = {
+        "shape": list(spec.shape),
+        "dtype": spec.dtype,
+        "range": [0, 1] if spec.dtype == "float32" else [0, 255],
+    }
     return {
         "validation_top1": own,
         "parent_validation_top1": parent,
@@ -506,7 +581,9 @@ def _measure(path: Path, runtime: str, data: DataSet | None, relative_to: Path) 
     accuracy = None
     if data is not None:
         if data.input_shape != model.input.shape[1:]:
-            raise DataError(f"bench {path}: input is {list(model.input.shape)}; the images of {data.name} are {data.input_shape}")
+            raise DataError(
+                f"bench {path}: input is {list(model.input.shape)}; the images of {data.name} are {data.input_shape}"
+            )
         accuracy = top1_accuracy(predictor.probabilities(data.test.images), data.test.labels)
     sample = np.zeros([max(1, n) for n in model.input.shape], model.input.dtype)
     if data is not None:

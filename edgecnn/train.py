@@ -90,9 +90,7 @@ def fit(
         order = np.random.default_rng((seed, epoch)).permutation(len(train[0]))
         batches = _batches(train[0][order], train[1][order], training.batch_size)
         progress.begin(epoch)
-        fitted = model.fit(
-            batches, epochs=epoch + 1, initial_epoch=epoch, verbose=0, callbacks=[*callbacks, progress]
-        )
+        fitted = model.fit(batches, epochs=epoch + 1, initial_epoch=epoch, verbose=0, callbacks=[*callbacks, progress])
         loss, accuracy = model.evaluate(_batches(*validation, 512), verbose=0)
         row = {key: float(values[0]) for key, values in fitted.history.items()}
         result.history.append({**row, "val_loss": float(loss), "val_accuracy": float(accuracy)})
@@ -129,7 +127,9 @@ class _Progress(keras.callbacks.Callback):  # type: ignore[misc]
 
 def _compile(model: Any, learning_rate: float) -> None:
     model.compile(
-        optimizer=keras.optimizers.Adam(learning_rate), loss="sparse_categorical_crossentropy", metrics=["accuracy"]
+        optimizer=keras.optimizers.Adam(learning_rate),
+        loss="sparse_categorical_crossentropy",
+        metrics=["accuracy"],
     )
     model.optimizer.build(model.trainable_variables)  # its variables exist before a checkpoint sets them
 

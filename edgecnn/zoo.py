@@ -18,7 +18,9 @@ ARCHITECTURES = {
     "edge35k": "C32@9 P2 C32@3 P2 C32@3 F100 D.5",
 }
 
-_TOKEN = re.compile(r"(?:C(?P<filters>\d+)@(?P<kernel>\d+)(?P<same>s?)|P(?P<pool>\d+)|(?P<norm>BN)|D(?P<rate>\.\d+)|F(?P<units>\d+))")
+_TOKEN = re.compile(
+    r"(?:C(?P<filters>\d+)@(?P<kernel>\d+)(?P<same>s?)|P(?P<pool>\d+)|(?P<norm>BN)|D(?P<rate>\.\d+)|F(?P<units>\d+))"
+)
 
 
 def layers(arch: str) -> str:
@@ -53,7 +55,9 @@ def build(arch: str, *, input_shape: tuple[int, int, int], classes: int) -> Any:
 def _layer(keras_layers: Any, token: str, number: int) -> Any:
     match = _TOKEN.fullmatch(token)
     if match is None:
-        raise ConfigError(f"architecture: got {token!r}; expected C<filters>@<kernel>[s], P<size>, BN, D.<rate> or F<units>")
+        raise ConfigError(
+            f"architecture: got {token!r}; expected C<filters>@<kernel>[s], P<size>, BN, D.<rate> or F<units>"
+        )
     part = match.groupdict()
     if part["filters"]:
         return keras_layers.Conv2D(

@@ -31,4 +31,3 @@ def prune(model: Any, *, pruning: Pruning, steps_per_epoch: int, fit: FitFunctio
     fitted = fit(wrapped, callbacks=callbacks, first_epoch=pruning.ramp_epochs)
     # Strip first: pruning wrappers neither convert nor compress.
     return clone(tfmot.sparsity.keras.strip_pruning(wrapped)), fitted
-

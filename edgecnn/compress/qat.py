@@ -15,9 +15,7 @@ from numpy.typing import NDArray
 from edgecnn._tf import clone, keras, tfmot
 
 
-def quantize_aware(
-    model: Any, *, calibration_images: NDArray[np.uint8], fit: Callable[[Any], Any]
-) -> tuple[Any, Any]:
+def quantize_aware(model: Any, *, calibration_images: NDArray[np.uint8], fit: Callable[[Any], Any]) -> tuple[Any, Any]:
     """Return (a QAT model trained from `model`, what `fit` returned).
 
     `calibration_images` (uint8 [N, H, W, C], from the training data) set the activation ranges to start from.
@@ -71,7 +69,7 @@ def _inner(layer: Any) -> Any:
     if not hasattr(layer, "layer"):
         return keras.layers.Activation("linear", name=layer.name)
     config = layer.layer.get_config()
-    activation = getattr(layer.layer, "activation", None)
+    activation: Any = getattr(layer.layer, "activation", None)
     if hasattr(activation, "activation"):  # tfmot put its own around it
         config["activation"] = keras.activations.serialize(activation.activation)
     return type(layer.layer).from_config(config)

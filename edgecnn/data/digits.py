@@ -18,7 +18,7 @@ _TEST_SEED = 1797  # fixed for ever: a test set that moves with the seed would b
 
 
 def read() -> tuple[Split, Split, tuple[str, ...]]:
-    """Return (train, test, labels): 1,437 and 360 images, uint8 [N, 28, 28, 1], white on black."""
+    """Return (train, test, labels): 1,438 and 359 images, uint8 [N, 28, 28, 1], white on black."""
     from sklearn.datasets import load_digits
 
     source = load_digits()
@@ -29,7 +29,9 @@ def read() -> tuple[Split, Split, tuple[str, ...]]:
     return Split(images[~test], labels[~test]), Split(images[test], labels[test]), LABELS
 
 
-def _every_class(labels: np.ndarray[tuple[int], np.dtype[np.int64]], fraction: float) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def _every_class(
+    labels: np.ndarray[tuple[int], np.dtype[np.int64]], fraction: float
+) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     rng = np.random.default_rng(_TEST_SEED)
     chosen = np.zeros(len(labels), dtype=np.bool_)
     for label in np.unique(labels):

@@ -40,7 +40,9 @@ def parse_labels(raw: bytes, *, where: str, classes: int) -> NDArray[np.int64]:
     (count,) = _header(raw, LABELS_MAGIC, where)
     labels = _body(raw, 8, count, where)
     if count and labels.max() >= classes:
-        raise DataError(f"{where}: label {labels.max()}; expected 0 to {classes - 1}; this file is for another data set")
+        raise DataError(
+            f"{where}: label {labels.max()}; expected 0 to {classes - 1}; this file is for another data set"
+        )
     return labels.astype(np.int64)
 
 
@@ -57,5 +59,7 @@ def _header(raw: bytes, expected: int, where: str) -> tuple[int, ...]:
 
 def _body(raw: bytes, offset: int, size: int, where: str) -> NDArray[np.uint8]:
     if len(raw) - offset != size:
-        raise DataError(f"{where}: {len(raw) - offset} bytes of data; its header says {size}; truncated? fetch it again")
+        raise DataError(
+            f"{where}: {len(raw) - offset} bytes of data; its header says {size}; truncated? fetch it again"
+        )
     return np.frombuffer(raw, np.uint8, offset=offset)

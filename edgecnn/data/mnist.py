@@ -72,9 +72,7 @@ def find(data_dir: Path | None = None) -> Path | None:
     return next((folder for folder in [*candidates, cache_dir()] if not _absent(folder)), None)
 
 
-def download(
-    folder: Path, *, mirrors: Sequence[str], on_download: Callable[[str, int, int], None]
-) -> Path:
+def download(folder: Path, *, mirrors: Sequence[str], on_download: Callable[[str, int, int], None]) -> Path:
     """Fetch what is absent from `folder` out of the first mirror that has it; return `folder`."""
     for name in _absent(folder):
         failures = []

@@ -36,7 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     except ModuleNotFoundError as error:
-        print(f"error: {error.name} is not installed; run: pip install numpy pillow ai-edge-litert", file=sys.stderr)
+        print(
+            f"error: {error.name} is not installed; run: pip install numpy pillow ai-edge-litert",
+            file=sys.stderr,
+        )
         return 2
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left; say nothing more

@@ -61,7 +61,7 @@ class Predictor:
         """Return canonical images uint8 [N, 28, 28, 1] as the model's input type; raises `ImageError` for others."""
         if pixels.shape[1:] != INPUT_SHAPE or pixels.dtype != np.uint8:
             raise ImageError(f"pixels: {pixels.dtype} {list(pixels.shape)}; expected uint8 [N, 28, 28, 1]")
-        return self._encoding[pixels]
+        return np.asarray(self._encoding[pixels])
 
 
 def check_input(model: LoadedModel) -> None:
@@ -103,5 +103,7 @@ def _labels(model: LoadedModel, record: dict[str, Any]) -> list[str]:
     classes = model.output.shape[1]
     labels = record.get("labels") or [str(i) for i in range(classes)]
     if len(labels) != classes:
-        raise ModelError(f"{model.path}: {classes} classes, its record names {len(labels)}; copy model and record together")
+        raise ModelError(
+            f"{model.path}: {classes} classes, its record names {len(labels)}; copy model and record together"
+        )
     return [str(label) for label in labels]

@@ -25,13 +25,17 @@ def read_gray(path: Path) -> NDArray[np.uint8]:
     try:
         with Image.open(path) as image:
             if image.width * image.height > MAX_PIXELS:
-                raise ImageError(f"{path}: {image.width}x{image.height} pixels; expected at most {MAX_PIXELS}; scale it down")
+                raise ImageError(
+                    f"{path}: {image.width}x{image.height} pixels; expected at most {MAX_PIXELS}; scale it down"
+                )
             return np.asarray(_on_white(image).convert("L"))
     except FileNotFoundError:
         raise ImageError(f"{path}: no such file; give an image file") from None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         reason = str(error).replace(str(path), "the file").strip() or type(error).__name__
-        raise ImageError(f"{path}: not a readable image ({reason}); give a PNG, JPEG or another that Pillow reads") from None
+        raise ImageError(
+            f"{path}: not a readable image ({reason}); give a PNG, JPEG or another that Pillow reads"
+        ) from None
 
 
 def to_mnist(gray: NDArray[np.uint8]) -> NDArray[np.uint8]:

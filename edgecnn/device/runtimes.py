@@ -98,7 +98,9 @@ def pick(path: Path, runtime: str | None = None) -> str:
     if not fitting:
         raise ModelError(f"{path}: got {path.suffix or 'no suffix'}; expected a .tflite or .onnx file")
     if runtime is not None and runtime not in fitting:
-        raise RuntimeMissingError(f"{path}: runtime {runtime!r} does not take it; expected one of: {', '.join(fitting)}")
+        raise RuntimeMissingError(
+            f"{path}: runtime {runtime!r} does not take it; expected one of: {', '.join(fitting)}"
+        )
     usable = [name for name in fitting if name in installed() and runtime in (None, name)]
     if not usable:
         packages = " or ".join(RUNTIMES[name].package for name in fitting if runtime in (None, name))
@@ -151,21 +153,28 @@ def probe(path: Path, runtime: str) -> None:
     """Load `path` and run it once on zeros in a child process; raises `ModelError` when that fails or dies."""
     # The package's root is a folder, or predict.pyz itself.
     root = Path(__file__).parents[2]
-    code = "import sys; sys.path.insert(0, sys.argv[1]); from edgecnn.device.runtimes import _probed; _probed(*sys.argv[2:])"
+    code = "import sys; sys.path.insert(0, sys.argv[1]); from edgecnn.device.runtimes import _probed; _probed()"
     command = [sys.executable, "-c", code, str(root), str(path), runtime]
     try:
         child = subprocess.run(command, capture_output=True, text=True, timeout=PROBE_TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired:
-        raise ModelError(f"{path}: {runtime} did not finish one inference in {PROBE_TIMEOUT_S} s; export it again") from None
+        raise ModelError(
+            f"{path}: {runtime} did not finish one inference in {PROBE_TIMEOUT_S} s; export it again"
+        ) from None
     if child.returncode < 0:
-        raise ModelError(f"{path}: {runtime} died of signal {-child.returncode} on it; the file is damaged: export it again")
+        raise ModelError(
+            f"{path}: {runtime} died of signal {-child.returncode} on it; the file is damaged: export it again"
+        )
     if child.returncode:
         reason = next(iter(child.stdout.strip().splitlines()[-1:]), f"exit {child.returncode}")
-        raise ModelError(f"{path}: {runtime} cannot run it ({reason}); the file is damaged or unsupported: export it again")
+        raise ModelError(
+            f"{path}: {runtime} cannot run it ({reason}); the file is damaged or unsupported: export it again"
+        )
 
 
-def _probed(path: str, runtime: str) -> None:
+def _probed() -> None:
     """Run in the child process of `probe`."""
+    path, runtime = sys.argv[2:]
     try:
         with quiet():
             given, _, invoke = RUNTIMES[runtime].load(Path(path).read_bytes(), 1)
@@ -226,13 +235,20 @@ def _load_ort(content: bytes, threads: int) -> tuple[TensorSpec, TensorSpec, Inv
 
 
 def _onnx_spec(argument: Any) -> TensorSpec:
-    dtype = argument.type.removeprefix("tensor(").removesuffix(")").replace("float", "float32").replace("float3216", "float16")
+    dtype = (
+        argument.type.removeprefix("tensor(")
+        .removesuffix(")")
+        .replace("float", "float32")
+        .replace("float3216", "float16")
+    )
     return TensorSpec(argument.name, tuple(n if isinstance(n, int) else -1 for n in argument.shape), dtype)
 
 
 def _expect_one_each(inputs: int, outputs: int) -> None:
     if (inputs, outputs) != (1, 1):
-        raise ModelError(f"model: {inputs} inputs and {outputs} outputs; expected one of each; give an image classifier")
+        raise ModelError(
+            f"model: {inputs} inputs and {outputs} outputs; expected one of each; give an image classifier"
+        )
 
 
 def _one_line(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 from edgecnn import extras
@@ -37,7 +38,7 @@ def inspect_bytes(content: bytes, suffix: str, *, where: str = "model") -> list[
                 from edgecnn.inspect import onnx
 
                 return onnx.layers(content)
-    except (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError, MemoryError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, MemoryError, struct.error) as error:
         # A damaged file leads the readers astray in any of these ways.
         raise ArtifactError(f"{where}: damaged, no layers can be read ({error}); restore or export it again") from None
     raise ArtifactError(f"{where}: got {suffix or 'no suffix'}; expected .keras, .h5, .tflite or .onnx")

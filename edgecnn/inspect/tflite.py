@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 from edgecnn.inspect.layers import Layer, convolution_macs
 
 _OPERATORS = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
-_DTYPES = {"FLOAT32": "<f4", "FLOAT16": "<f2", "INT8": "i1", "UINT8": "u1", "INT16": "<i2", "INT32": "<i4", "INT64": "<i8"}
+_DTYPES = {
+    "FLOAT32": "<f4",
+    "FLOAT16": "<f2",
+    "INT8": "i1",
+    "UINT8": "u1",
+    "INT16": "<i2",
+    "INT32": "<i4",
+    "INT64": "<i8",
+}
 _TYPES = {value: _DTYPES[name] for name, value in vars(schema.TensorType).items() if name in _DTYPES}
 _WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 
@@ -57,7 +65,11 @@ def _constant(model: Any, graph: Any, index: int) -> NDArray[Any] | None:
     if data is None or not len(data):
         source = next((o for o in graph.operators if index in o.outputs), None)
         is_stored = source is not None and len(source.inputs) == 1 and source.inputs[0] != index
-        return _constant(model, graph, source.inputs[0]) if source is not None and is_stored and _is_dequantize(model, source) else None
+        return (
+            _constant(model, graph, source.inputs[0])
+            if source is not None and is_stored and _is_dequantize(model, source)
+            else None
+        )
     return np.frombuffer(data.tobytes(), _TYPES[tensor.type]).reshape(tensor.shape)
 
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 BENCH_HEADINGS = (
-    "artifact", "scheme", "runtime", "top-1 %", "95 % interval", "size_bytes", "gzip_bytes", "p50 µs", "p90 µs", "p99 µs",
+    "artifact", "scheme", "runtime", "top-1 %", "95 % interval",
+    "size_bytes", "gzip_bytes", "p50 µs", "p90 µs", "p99 µs",
 )  # fmt: skip
 LAYER_HEADINGS = (
     "layer", "kind", "output", "parameters", "nonzero", "MACs", "weight_bytes", "scale", "zero point",
@@ -43,7 +44,10 @@ def layer_rows(layers: Sequence[Any]) -> list[list[str]]:
         ]
         for layer in layers
     ]
-    sums = [sum(getattr(layer, key) for layer in layers) for key in ("parameters", "nonzero_parameters", "macs", "weight_bytes")]
+    sums = [
+        sum(getattr(layer, key) for layer in layers)
+        for key in ("parameters", "nonzero_parameters", "macs", "weight_bytes")
+    ]
     return [*rows, ["total", "", "", *(f"{n:,}" for n in sums), "", ""]]
 
 

@@ -1,0 +1,58 @@
+# Two commands on a fresh machine: make demo, make test. Everything is installed into .venv from requirements.lock.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+READY = $(VENV)/.ready
+
+.PHONY: demo test check bench models smoke lock format clean
+
+demo: $(READY)  ## the whole job on the embedded digits, then a prediction without TensorFlow
+	$(BIN)/edgecnn run --data digits --out runs/demo
+	$(BIN)/edgecnn export --format pyz --out runs/demo
+	$(BIN)/python -I runs/demo/predict.pyz --model runs/demo/export/baseline/int8.tflite deploy/seven.png
+
+test: $(READY)  ## all tests; those that need MNIST skip with that reason where it is absent
+	$(BIN)/pytest
+
+check: $(READY)  ## format, lint, types, and that README says what the code does
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m benchmarks.readme --check
+
+smoke: $(READY)  ## build the wheel, install it with the runtime's dependencies only, predict with it
+	rm -rf dist $(VENV)-smoke
+	$(BIN)/python -m build --wheel --no-isolation
+	$(PYTHON) -m venv $(VENV)-smoke
+	$(VENV)-smoke/bin/pip install --quiet "$$(ls $(CURDIR)/dist/*.whl)[litert]"
+	cd / && $(abspath $(VENV))-smoke/bin/python -I -m edgecnn predict $(CURDIR)/deploy/seven.png
+	rm -rf $(VENV)-smoke
+
+bench: $(READY)  ## measure the released models and the time of the commands; write the figures into README.md
+	$(BIN)/python -m benchmarks.released
+	$(BIN)/python -m benchmarks.commands
+	$(BIN)/python -m benchmarks.readme
+
+models: $(READY)  ## train and release edge35k again (MNIST; about 10 minutes on 2 cores; goes on after a kill)
+	$(BIN)/edgecnn run --data mnist --recipe seed --out runs/edge35k
+	$(BIN)/edgecnn release runs/edge35k --name edge35k --out models
+
+format: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: $(READY)  ## resolve pyproject.toml anew, for every Python and platform, with hashes
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-emit-find-links --no-header --no-annotate --quiet -o requirements.lock
+
+clean:
+	rm -rf $(VENV) $(VENV)-smoke dist runs export edgecnn-bench.json
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else \
+	  f"make: $(PYTHON) is {v[0]}.{v[1]}; TensorFlow has wheels for 3.11 to 3.13; run: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@

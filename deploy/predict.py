@@ -1,0 +1,44 @@
+#!/usr/bin/env python3
+"""The on-device inference script: copy it to the board with predict.pyz and one model, read it, change it.
+
+    edgecnn export --format pyz --out board/       # predict.pyz: the code below the surface
+    cp models/edge35k/int8.tflite* deploy/predict.py board/
+    scp -r board pi@raspberrypi: && ssh pi@raspberrypi python3 board/predict.py photo.png
+
+The board needs Python 3.11, numpy, Pillow and one runtime: pip install numpy pillow ai-edge-litert
+"""
+
+import sys
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE / "predict.pyz"))  # a zip file on the path is a package folder to Python
+
+from edgecnn.device import DeviceError, Predictor  # noqa: E402
+
+MODEL = HERE / "int8.tflite"
+SURE = 0.8  # below this probability the digit is shown with a question mark
+
+
+def main(images: list[str]) -> int:
+    """Print one line per image: its name, the digit, the probability and how long it took."""
+    if not images:
+        print(f"usage: {Path(__file__).name} IMAGE...", file=sys.stderr)
+        return 2
+    try:
+        predictor = Predictor(MODEL)
+        for image in images:
+            started = time.perf_counter()
+            prediction = predictor.predict(image)
+            took_ms = (time.perf_counter() - started) * 1000
+            doubt = "" if prediction.probability >= SURE else "?"
+            print(f"{image}\t{prediction.label}{doubt}\t{prediction.probability:.3f}\t{took_ms:.1f} ms")
+    except DeviceError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,82 @@
+"""Shared fixtures: one quick run, made once a session by the command that users type."""
+
+import gzip
+import os
+import struct
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+RELEASED = ROOT / "models" / "edge35k"
+Edgecnn = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def pytest_report_header() -> str:
+    return f"EDGECNN_DATA: {os.environ.get('EDGECNN_DATA', 'not set; tests that need MNIST are skipped')}"
+
+
+@pytest.fixture(scope="session")
+def edgecnn() -> Edgecnn:
+    """Return a function that runs the command line in a process of its own."""
+
+    def run(*arguments: object, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "edgecnn", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            cwd=cwd or ROOT,
+            env={**os.environ, **environment},
+            timeout=600,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def quick_run(edgecnn: Edgecnn, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the directory of a complete run on the embedded digits; read it, never write to it."""
+    root = tmp_path_factory.mktemp("runs") / "quick"
+    done = edgecnn("run", "--recipe", "quick", "--out", root)
+    assert done.returncode == 0, done.stderr
+    return root
+
+
+@pytest.fixture(scope="session")
+def mnist_dir() -> Path:
+    """Return the folder of the real MNIST files, or skip."""
+    from edgecnn.data import mnist
+
+    folder = mnist.find()
+    if folder is None:
+        pytest.skip("MNIST is not here: set EDGECNN_DATA to a folder that holds mnist/")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def mnist_test(mnist_dir: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Return MNIST's test images uint8 [10000, 28, 28, 1] and labels."""
+    from edgecnn.data import mnist
+
+    _, test, _ = mnist.read(data_dir=mnist_dir)
+    return test.images, test.labels
+
+
+def idx_bytes(array: np.ndarray, magic: int) -> bytes:
+    """Return `array` in the idx format."""
+    return struct.pack(f">{1 + array.ndim}I", magic, *array.shape) + array.astype(np.uint8).tobytes()
+
+
+def write_idx_set(folder: Path, *, images: int = 20) -> None:
+    """Write four well-formed idx .gz files that are not MNIST."""
+    rng = np.random.default_rng(0)
+    folder.mkdir(parents=True, exist_ok=True)
+    for part in ("train", "t10k"):
+        pictures, labels = rng.integers(0, 256, (images, 28, 28)), np.arange(images) % 10
+        (folder / f"{part}-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx_bytes(pictures, 2051)))
+        (folder / f"{part}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx_bytes(labels, 2049)))

@@ -1,0 +1,114 @@
+"""The house rules of the packages: who may import whom, and what stays out of a light command."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "edgecnn"
+STAGES = ("data", "zoo", "train", "compress", "export", "bench", "report")
+ALLOWED = {
+    # room: the other rooms of edgecnn it may import; stages are siblings that never import each other
+    "__init__": {"config", "pipeline", "device"},
+    "__main__": {"cli"},
+    "cli": None,  # anything
+    "pipeline": None,
+    "config": {"errors"},
+    "errors": set(),
+    "extras": {"errors"},
+    "artifact": {"errors"},
+    "_tf": {"errors", "device"},
+    "data": {"errors", "artifact", "device"},
+    "zoo": {"errors", "_tf"},
+    "train": {"_tf", "artifact", "config"},
+    "compress": {"_tf", "config"},
+    "export": {"_tf", "config", "errors"},
+    "bench": set(),
+    "inspect": {"_tf", "artifact", "errors", "extras"},
+    "report": {"artifact"},
+    "device": set(),
+}
+STDLIB_ONLY = ("__init__", "__main__", "config", "errors", "extras", "artifact")
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> set[str]:
+    """Every module that a file imports, inside functions too; `if TYPE_CHECKING:` blocks are left out."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            node.body = [ast.Pass()]
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def modules() -> list[Path]:
+    return sorted(path for path in PACKAGE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_a_room_imports_only_the_rooms_it_may(path: Path) -> None:
+    room = room_of(path)
+    own = {name.split(".")[1] for name in imports(path) if name.startswith("edgecnn.") and name.count(".") >= 1}
+    own -= {room, "__version__"}
+    assert room in ALLOWED, f"{room} is a new room: add it to ALLOWED with what it may import"
+    if (allowed := ALLOWED[room]) is not None:
+        assert own <= allowed, f"{path} imports {sorted(own - allowed)}"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_stages_never_import_each_other(stage: str) -> None:
+    assert not (ALLOWED[stage] & set(STAGES))
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_tensorflow_comes_through_one_door(path: Path) -> None:
+    heavy = {"tensorflow", "tf_keras", "keras", "tensorflow_model_optimization"}
+    if room_of(path) != "_tf":
+        assert not {name.split(".")[0] for name in imports(path)} & heavy
+
+
+@pytest.mark.parametrize("room", STDLIB_ONLY)
+def test_light_rooms_use_the_standard_library_only(room: str) -> None:
+    third_party = {n.split(".")[0] for n in imports(PACKAGE / f"{room}.py")} - set(sys.stdlib_module_names)
+    assert third_party <= {"edgecnn"}
+
+
+def test_only_the_command_line_prints_or_exits() -> None:
+    allowed = {"cli", "__main__"}
+    for path in modules():
+        if room_of(path) in allowed or path.name == "__main__.py" or path.name == "runtimes.py":
+            continue  # runtimes.py: its child process reports by printing
+        names = {
+            n.func.id
+            for n in ast.walk(ast.parse(path.read_text()))
+            if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)
+        }
+        assert not names & {"print", "exit"}, path
+
+
+@pytest.mark.parametrize(
+    ("code", "absent"),
+    [
+        ("import edgecnn", {"tensorflow", "numpy", "PIL", "typer"}),
+        ("import edgecnn.device; edgecnn.device.Predictor", {"tensorflow", "onnx", "typer", "rich", "sklearn"}),
+        ("import sys; sys.argv[1:] = ['--help']; from edgecnn import cli; cli.main()", {"tensorflow", "numpy", "rich"}),
+        ("import edgecnn.pipeline", {"tensorflow", "onnx", "numpy"}),
+    ],
+)  # fmt: skip
+def test_light_imports_stay_light(code: str, absent: set[str]) -> None:
+    report = "import atexit, sys; atexit.register(lambda: print('LOADED', *sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", f"{report}\n{code}"], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.rsplit("LOADED", 1)[1].split())
+    assert not loaded & absent

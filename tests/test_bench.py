@@ -1,0 +1,73 @@
+"""Measuring: intervals against published values, percentiles that leave nothing out."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgecnn.bench.accuracy import top1_accuracy, wilson_interval
+from edgecnn.bench.latency import measure_latency
+from edgecnn.bench.parity import compare
+
+
+@pytest.mark.parametrize(
+    ("correct", "total", "low", "high"),
+    [
+        (81, 263, 0.2553, 0.3662),  # R. G. Newcombe, Statistics in Medicine 17 (1998), table I, method 3
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ],
+)
+def test_wilson_interval_has_the_published_values(correct: int, total: int, low: float, high: float) -> None:
+    assert wilson_interval(correct, total) == pytest.approx((low, high), abs=5e-5)
+
+
+@given(st.integers(1, 10_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_wilson_interval_holds_the_share_and_stays_in_range(pair: tuple[int, int]) -> None:
+    correct, total = pair
+    low, high = wilson_interval(correct, total)
+    assert 0 <= low <= correct / total <= high <= 1
+    assert low < high
+
+
+@pytest.mark.parametrize(("correct", "total"), [(0, 0), (-1, 5), (6, 5)])
+def test_wilson_interval_refuses_what_is_no_proportion(correct: int, total: int) -> None:
+    with pytest.raises(ValueError, match=f"{correct} of {total}"):
+        wilson_interval(correct, total)
+
+
+def test_top1_counts_what_is_right() -> None:
+    probabilities = np.eye(4, dtype=np.float32)
+    accuracy = top1_accuracy(probabilities, np.array([0, 1, 2, 0]))
+    assert (accuracy.top1, accuracy.images) == (0.75, 4)
+    assert accuracy.top1_low < 0.75 < accuracy.top1_high
+
+
+def test_latency_calls_warmup_and_runs_and_keeps_the_tail() -> None:
+    calls = []
+
+    def invoke() -> None:
+        calls.append(1)
+        if len(calls) > 5 and len(calls) % 10 == 0:
+            sum(range(20_000))  # every tenth call is slow
+
+    latency = measure_latency(invoke, warmup=5, runs=100)
+    assert len(calls) == 105
+    assert (latency.runs, latency.warmup) == (100, 5)
+    assert 0 < latency.p50_us <= latency.p90_us < latency.p99_us
+
+
+def test_zero_runs_are_refused() -> None:
+    with pytest.raises(ValueError, match="0 runs; expected at least 1"):
+        measure_latency(lambda: None, warmup=0, runs=0)
+
+
+def test_parity_measures_agreement_and_error() -> None:
+    reference = np.array([[0.9, 0.1], [0.2, 0.8]], np.float32)
+    candidate = np.array([[0.4, 0.6], [0.2, 0.8]], np.float32)
+    parity = compare(reference, candidate)
+    assert (parity.top1_agreement, parity.images) == (0.5, 2)
+    assert parity.max_abs_error == pytest.approx(0.5)
+    with pytest.raises(ValueError, match="expected the same shape"):
+        compare(reference, candidate[:1])

@@ -1,0 +1,70 @@
+"""Recipes, configurations and their TOML."""
+
+import pytest
+
+from edgecnn.config import RECIPES, Pruning, RunConfig, Training, configure, differences, from_toml, to_toml
+from edgecnn.errors import ConfigError
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_configuration_survives_toml(recipe: str) -> None:
+    config = configure(data="mnist", recipe=recipe, epochs=7, sparsity=0.5, seed=3, max_drop_pp=1)
+    assert from_toml(to_toml(config), where="config.toml") == config
+
+
+def test_toml_writes_the_defaults_out() -> None:
+    text = to_toml(RunConfig())
+    for key in (
+        "validation_fraction",
+        "learning_rate",
+        "final_sparsity",
+        "calibration_images",
+        "max_drop_pp",
+    ):
+        assert f"{key} = " in text
+
+
+def test_seed_recipe_is_that_of_its_source() -> None:
+    training = RECIPES["seed"].training
+    assert (training.learning_rate, training.batch_size) == (0.001, 128)
+
+
+def test_an_unknown_key_is_an_error_that_lists_the_known() -> None:
+    with pytest.raises(ConfigError, match=r"config.toml: key: 'epoch' is unknown; expected one of: .*arch.*data"):
+        from_toml(to_toml(RunConfig()).replace("seed =", "epoch ="), where="config.toml")
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"data": "cifar"}, "data: 'cifar' is unknown; expected one of: digits, mnist"),
+        ({"recipe": "best"}, "recipe: 'best' is unknown; expected one of: quick, seed, small"),
+        ({"epochs": 0}, "epochs: 0; expected at least 1"),
+        ({"sparsity": 1.0}, r"pruning.final_sparsity: 1.0; expected a fraction in \[0, 1\)"),
+        ({"sparsity": float("nan")}, "pruning.final_sparsity: nan; expected"),
+        ({"seed": -1}, "seed: -1; expected at least 0"),
+        ({"max_drop_pp": float("nan")}, "max-drop: nan; expected at least 0"),
+        ({"calibration_images": 0}, "calibration-images: 0; expected at least 1"),
+    ],
+)
+def test_a_bad_value_is_refused_with_what_is_expected(asked: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        configure(**asked)  # type: ignore[arg-type]
+
+
+def test_a_wrong_type_in_the_file_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"seed: got 'one'; expected int"):
+        from_toml(to_toml(RunConfig()).replace("seed = 0", 'seed = "one"'), where="config.toml")
+
+
+def test_a_ramp_as_long_as_the_training_is_refused() -> None:
+    training = Training(epochs=4, batch_size=8, learning_rate=0.1, patience=0)
+    with pytest.raises(ConfigError, match="ramp_epochs: 4; expected 1 to 3"):
+        Pruning(initial_sparsity=0.0, final_sparsity=0.5, ramp_epochs=4, frequency=1, training=training)
+
+
+def test_differences_names_each_value() -> None:
+    assert differences(configure(epochs=5), configure(epochs=6, seed=1)) == [
+        "seed: 1 there, 0 asked",
+        "training.epochs: 6 there, 5 asked",
+    ]

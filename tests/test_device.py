@@ -1,0 +1,227 @@
+"""The predictor: preprocessing, input encoding, runtimes, and what it says of bad input."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image, ImageDraw
+
+from edgecnn.device import ImageError, ModelError, Predictor, RuntimeMissingError
+from edgecnn.device.predictor import decode_output, input_encoding
+from edgecnn.device.preprocessing import fit_to_mnist, read_gray, to_mnist
+from edgecnn.device.runtimes import RUNTIMES, TensorSpec, installed, pick
+from tests.conftest import ROOT
+
+
+def bar(width: int, height: int) -> np.ndarray:
+    """Return a bright bar on black, off centre."""
+    image = np.zeros((100, 120), np.uint8)
+    image[10 : 10 + height, 5 : 5 + width] = 200
+    return image
+
+
+def test_a_canonical_image_passes_unchanged() -> None:
+    image = np.zeros((28, 28), np.uint8)
+    image[5:20, 10:17] = np.arange(7, dtype=np.uint8) * 30 + 1
+    assert np.array_equal(to_mnist(image), image)
+
+
+@pytest.mark.parametrize(("width", "height"), [(10, 60), (60, 10), (30, 30), (1, 1)])
+def test_ink_fills_the_box_and_keeps_its_shape(width: int, height: int) -> None:
+    got = to_mnist(bar(width, height))
+    rows, columns = got.any(axis=1).sum(), got.any(axis=0).sum()
+    assert max(rows, columns) == 20
+    assert min(rows, columns) == pytest.approx(20 * min(width, height) / max(width, height), abs=1)
+    grid = np.arange(28)
+    centre = [(got.sum(axis=1 - axis) * grid).sum() / got.sum() for axis in (0, 1)]
+    assert centre == pytest.approx([13.5, 13.5], abs=0.51)
+
+
+def test_dark_ink_on_paper_is_the_same_as_light_ink_on_black() -> None:
+    assert np.array_equal(to_mnist(bar(20, 60)), to_mnist(255 - bar(20, 60)))
+
+
+def test_an_empty_image_stays_empty() -> None:
+    assert not to_mnist(np.full((50, 40), 255, np.uint8)).any()
+
+
+@given(st.integers(1, 60), st.integers(1, 60), st.integers(0, 2**32 - 1))
+def test_any_ink_fits(height: int, width: int, seed: int) -> None:
+    ink = np.random.default_rng(seed).integers(0, 256, (height, width)).astype(np.uint8)
+    got = fit_to_mnist(ink)
+    assert got.shape == (28, 28)
+    assert got.dtype == np.uint8
+
+
+@pytest.mark.parametrize("array", [np.zeros((3, 3, 3), np.uint8), np.zeros((3, 3)), np.zeros((0, 5), np.uint8)])
+def test_an_array_that_is_no_gray_image_is_refused(array: np.ndarray) -> None:
+    with pytest.raises(ImageError, match=r"expected uint8 \[height, width\]"):
+        to_mnist(array)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "LA", "CMYK"])
+def test_every_kind_of_image_is_read_the_same(tmp_path: Path, mode: str) -> None:
+    picture = Image.new("L", (60, 80), 255)
+    ImageDraw.Draw(picture).line([(30, 10), (30, 70)], fill=0, width=7)
+    path = tmp_path / ("a.tiff" if mode == "CMYK" else "a.png")
+    picture.convert("RGB").convert(mode).save(path)
+    assert np.array_equal(to_mnist(read_gray(path)), to_mnist(np.asarray(picture)))
+
+
+def test_what_is_transparent_is_paper(tmp_path: Path) -> None:
+    picture = Image.new("RGBA", (60, 80), (0, 0, 0, 0))
+    ImageDraw.Draw(picture).line([(30, 10), (30, 70)], fill=(0, 0, 0, 255), width=7)
+    picture.save(tmp_path / "a.png")
+    got = to_mnist(read_gray(tmp_path / "a.png"))
+    assert 30 < np.count_nonzero(got) < 120
+
+
+@pytest.mark.parametrize("content", [b"", b"no image", b"\x89PNG\r\n\x1a\n" + b"\0" * 50])
+def test_what_is_no_image_is_one_line(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(ImageError, match=r"a.png: not a readable image") as caught:
+        read_gray(tmp_path / "a.png")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_truncated_image_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes((ROOT / "deploy" / "seven.png").read_bytes()[:9000])
+    with pytest.raises(ImageError, match="not a readable image"):
+        read_gray(path)
+
+
+def test_a_huge_image_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+    Image.new("1", (20_000, 20_000)).save(tmp_path / "bomb.png")
+    with pytest.raises(ImageError, match=r"bomb.png: .*20000x20000|bomb.png: not a readable image .*pixels"):
+        read_gray(tmp_path / "bomb.png")
+
+
+def test_input_encoding_follows_the_models_scale() -> None:
+    assert np.array_equal(input_encoding(TensorSpec("x", (1,), "uint8", 1 / 255, 0)), np.arange(256))
+    assert np.array_equal(input_encoding(TensorSpec("x", (1,), "int8", 1 / 255, -128)), np.arange(256) - 128)
+    assert input_encoding(TensorSpec("x", (1,), "float32"))[[0, 255]].tolist() == [0, 1]
+    assert input_encoding(TensorSpec("x", (1,), "int8", 1 / 127, 0))[[0, 128, 255]].tolist() == [0, 64, 127]
+    coarse = input_encoding(TensorSpec("x", (1,), "int8", 1 / 1000, 0))
+    assert coarse.max() == 127, "clipped, not wrapped around"
+    with pytest.raises(ModelError, match="int8 without a scale"):
+        input_encoding(TensorSpec("x", (1,), "int8"))
+
+
+@given(st.integers(-128, 127), st.floats(1e-4, 1), st.integers(-128, 127))
+def test_output_is_decoded_by_scale_and_zero_point(q: int, scale: float, zero_point: int) -> None:
+    spec = TensorSpec("y", (1, 2), "int8", scale, zero_point)
+    assert decode_output(np.array([[q]], np.int8), spec)[0, 0] == pytest.approx((q - zero_point) * scale, rel=1e-6)
+
+
+@pytest.fixture
+def model(quick_run: Path, tmp_path: Path) -> Path:
+    """Return a copy of an int8 model with its record."""
+    for name in ("int8.tflite", "int8.tflite.json", "int8.onnx", "int8.onnx.json"):
+        shutil.copy(quick_run / "export" / "baseline" / name, tmp_path)
+    return tmp_path / "int8.tflite"
+
+
+@pytest.mark.parametrize("suffix", [".tflite", ".onnx"])
+def test_a_prediction_has_label_and_probabilities(model: Path, suffix: str) -> None:
+    prediction = Predictor(model.with_suffix(suffix)).predict(ROOT / "deploy" / "seven.png")
+    assert len(prediction.probabilities) == 10
+    assert prediction.probability == max(prediction.probabilities)
+    assert sum(prediction.probabilities) == pytest.approx(1, abs=0.02)
+    assert prediction.label == str(int(np.argmax(prediction.probabilities)))
+
+
+def test_labels_come_from_the_record(model: Path) -> None:
+    record = model.with_name("int8.tflite.json")
+    values = json.loads(record.read_text())
+    record.write_text(json.dumps(values | {"labels": list("abcdefghij")}))
+    assert Predictor(model).predict(ROOT / "deploy" / "seven.png").label in "abcdefghij"
+    record.write_text(json.dumps(values | {"labels": ["a"]}))
+    with pytest.raises(ModelError, match="10 classes, its record names 1"):
+        Predictor(model)
+
+
+def test_a_model_without_a_record_is_tried_first_and_works(model: Path) -> None:
+    model.with_name("int8.tflite.json").unlink()
+    assert Predictor(model).labels == list("0123456789")
+
+
+def test_a_model_that_differs_from_its_record_is_refused(model: Path) -> None:
+    content = bytearray(model.read_bytes())
+    content[-100] ^= 1
+    model.write_bytes(content)
+    with pytest.raises(ModelError, match=r"sha256 is .*its record says"):
+        Predictor(model)
+
+
+@pytest.mark.parametrize("suffix", [".tflite", ".onnx"])
+@pytest.mark.parametrize("damage", ["empty", "text", "head", "half", "end", "zeros"])
+def test_a_damaged_model_is_one_line(model: Path, suffix: str, damage: str) -> None:
+    path = model.with_suffix(suffix)
+    path.with_name(path.name + ".json").unlink()
+    content = path.read_bytes()
+    path.write_bytes({
+        "empty": b"", "text": b"not a model at all", "head": content[:10], "half": content[: len(content) // 2],
+        "end": content[:-100], "zeros": content[:400] + bytes(len(content) - 400),
+    }[damage])  # fmt: skip
+    with pytest.raises(ModelError) as caught:
+        Predictor(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_model_that_kills_its_runtime_costs_a_message(
+    model: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    # A stand-in for the rare file that passes a runtime's checks and crashes it: the child kills itself on import.
+    (tmp_path / "sabotage").mkdir()
+    (tmp_path / "sabotage" / "ai_edge_litert.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "sabotage"))
+    model.with_name("int8.tflite.json").unlink()
+    with pytest.raises(ModelError, match="litert died of signal 11 on it"):
+        Predictor(model)
+
+
+def test_a_model_for_other_images_is_refused(tmp_path: Path) -> None:
+    from edgecnn._tf import keras
+    from edgecnn.export.tflite import to_tflite
+
+    layers = [
+        keras.layers.Input((8, 8, 3), name="pixels"),
+        keras.layers.Flatten(name="f"),
+        keras.layers.Dense(4, name="d"),
+    ]
+    (tmp_path / "other.tflite").write_bytes(to_tflite(keras.Sequential(layers, name="other"), scheme="float32"))
+    with pytest.raises(ModelError, match=r"input is \[1, 8, 8, 3\]; expected \[1, 28, 28, 1\]"):
+        Predictor(tmp_path / "other.tflite")
+
+
+def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"got .txt; expected a .tflite or .onnx file"):
+        pick(tmp_path / "a.txt")
+    with pytest.raises(
+        RuntimeMissingError, match="runtime 'ort' does not take it; expected one of: litert, tflite-runtime"
+    ):
+        pick(tmp_path / "a.tflite", "ort")
+    with pytest.raises(ModelError, match=r"gone.tflite: cannot read \(No such file or directory\)"):
+        Predictor(tmp_path / "gone.tflite")
+
+
+def test_a_missing_runtime_names_the_package(tmp_path: Path) -> None:
+    assert "tflite-runtime" not in installed()
+    with pytest.raises(RuntimeMissingError, match="no runtime for it is installed; run: pip install tflite-runtime"):
+        pick(tmp_path / "a.tflite", "tflite-runtime")
+
+
+def test_every_runtime_agrees(model: Path) -> None:
+    images = np.stack([to_mnist(read_gray(ROOT / "deploy" / "seven.png"))] * 2)[..., None]
+    results = [
+        Predictor(model.with_suffix(RUNTIMES[name].suffix), runtime=name).probabilities(images) for name in installed()
+    ]
+    assert len(results) >= 2
+    for other in results[1:]:
+        assert np.abs(results[0] - other).max() < 0.3

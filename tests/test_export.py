@@ -1,0 +1,118 @@
+"""Exporters: every format and scheme runs, agrees with its Keras parent, and is the same bytes each time."""
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgecnn import _tf, artifact
+from edgecnn.config import SCHEMES
+from edgecnn.data import load, representative
+from edgecnn.device import Predictor
+from edgecnn.errors import ConfigError
+from edgecnn.export.onnx import to_onnx
+from edgecnn.export.pyz import to_pyz
+from edgecnn.export.tflite import to_tflite
+from tests.conftest import ROOT
+
+EXPORTERS = {"tflite": to_tflite, "onnx": to_onnx}
+TARGETS = [(form, scheme) for form in SCHEMES for scheme in SCHEMES[form]]
+# The largest difference of any probability to Keras, and the least share of images with the same class.
+TOLERANCE = {"float32": (1e-5, 1.0), "float16": (0.01, 0.99), "dynamic": (0.2, 0.97), "int8": (0.3, 0.97)}
+
+
+@pytest.fixture(scope="module")
+def model(quick_run: Path) -> Any:
+    return _tf.load_model(quick_run / "train" / "model.keras")
+
+
+@pytest.fixture(scope="module")
+def images() -> tuple[np.ndarray, np.ndarray]:
+    """Return (calibration, test) images."""
+    data = load("digits", seed=0, validation_fraction=0.2)
+    return representative(data.train, 100, seed=0), data.test.images
+
+
+@pytest.mark.parametrize(("form", "scheme"), TARGETS)
+def test_export_agrees_with_keras_and_repeats(model: Any, images: Any, tmp_path: Path, form: str, scheme: str) -> None:
+    calibration, test = images
+    content = EXPORTERS[form](model, scheme=scheme, representative_dataset=calibration)
+    again = EXPORTERS[form](_tf.clone(model), scheme=scheme, representative_dataset=calibration)
+    assert content == again, "the same model gives the same bytes"
+
+    path = tmp_path / f"{scheme}.{form}"
+    path.write_bytes(content)
+    reference, got = _tf.predict(model, test), Predictor(path).probabilities(test)
+    error, agreement = TOLERANCE[scheme]
+    assert np.abs(reference - got).max() <= error
+    assert (reference.argmax(1) == got.argmax(1)).mean() >= agreement
+
+
+def test_int8_tflite_takes_the_pixels_as_they_are(quick_run: Path) -> None:
+    spec = Predictor(quick_run / "export" / "baseline" / "int8.tflite").model.input
+    assert (spec.dtype, spec.shape, spec.zero_point) == ("uint8", (1, 28, 28, 1), 0)
+    assert spec.scale == pytest.approx(1 / 255)
+
+
+def test_dynamic_batch_takes_any_batch(model: Any, images: Any, tmp_path: Path) -> None:
+    path = tmp_path / "float32-batchN.onnx"
+    path.write_bytes(to_onnx(model, scheme="float32", dynamic_batch=True))
+    predictor = Predictor(path)
+    assert predictor.model.input.shape == (-1, 28, 28, 1)
+    batch = predictor.model.invoke(predictor.encode(images[1][:7]))
+    assert np.allclose(batch, predictor.probabilities(images[1][:7]), atol=1e-6)
+
+
+@pytest.mark.parametrize("exporter", EXPORTERS.values())
+def test_int8_without_calibration_images_is_refused(model: Any, exporter: Any) -> None:
+    with pytest.raises(
+        ConfigError, match="export int8: 0 calibration images; needs at least 1; pass --calibration-images"
+    ):
+        exporter(model, scheme="int8", representative_dataset=np.zeros((0, 28, 28, 1), np.uint8))
+
+
+@pytest.mark.parametrize("form", EXPORTERS)
+def test_an_unknown_scheme_lists_the_known(model: Any, form: str) -> None:
+    with pytest.raises(ConfigError, match=f"scheme for {form}: 'int4' is unknown; expected one of: .*int8"):
+        EXPORTERS[form](model, scheme="int4")
+
+
+def test_a_qat_model_exports_to_int8_only(quick_run: Path) -> None:
+    qat = _tf.load_model(quick_run / "compress" / "pruned80-qat" / "model.h5")
+    with pytest.raises(ConfigError, match="export float32: the model was trained for int8"):
+        to_tflite(qat, scheme="float32", quantization_aware=True)
+
+
+def test_zeros_survive_quantization(quick_run: Path) -> None:
+    for recipe in ("pruned80", "pruned80-qat"):
+        parent = artifact.checked(next((quick_run / "compress" / recipe).glob("model.*")))
+        for path in sorted((quick_run / "export" / recipe).glob("int8.*[!n]")):
+            exported = artifact.checked(path)
+            assert exported.nonzero_parameters <= parent.nonzero_parameters, path
+            assert exported.nonzero_parameters < 0.25 * parent.parameters
+
+
+def test_pyz_is_reproducible_and_holds_the_device_package_alone(tmp_path: Path) -> None:
+    content = to_pyz()
+    assert content == to_pyz()
+    (tmp_path / "predict.pyz").write_bytes(content)
+    names = set(zipfile.ZipFile(tmp_path / "predict.pyz").namelist())
+    device = {f"edgecnn/device/{path.name}" for path in (ROOT / "edgecnn" / "device").glob("*.py")}
+    assert {name for name in names if name.endswith(".py")} == {"__main__.py", "edgecnn/__init__.py"} | device
+
+
+def test_pyz_predicts_alone(quick_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "predict.pyz").write_bytes(to_pyz())
+    model = quick_run / "export" / "baseline" / "int8.tflite"
+    # -S leaves out site-packages and with it edgecnn's own installation; the libraries come back by path.
+    libraries = ":".join(p for p in sys.path if "site-packages" in p)
+    done = subprocess.run(
+        [sys.executable, "-S", tmp_path / "predict.pyz", "--model", model, ROOT / "deploy" / "seven.png"],
+        capture_output=True, text=True, env={"PYTHONPATH": libraries}, cwd=tmp_path, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split("\t")[1].isdigit()
