@@ -29,7 +29,7 @@ smoke: $(READY)  ## build the wheel, install it with the runtime's dependencies 
 	rm -rf $(VENV)-smoke
 
 bench: $(READY)  ## measure the released models and the time of the commands; write the figures into README.md
-	$(BIN)/python -m benchmarks.released
+	$(BIN)/edgecnn bench models/edge35k --json benchmarks/released.json
 	$(BIN)/python -m benchmarks.commands
 	$(BIN)/python -m benchmarks.readme
 

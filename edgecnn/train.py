@@ -98,6 +98,7 @@ def fit(
             best = model.get_weights()
         _save(model, checkpoint, identity, stopping, result, best)
         progress.end(result.history[-1])
+    progress.finish()
     if best is not None:
         model.set_weights(best)
     result.best_epoch = stopping.best_epoch
@@ -118,11 +119,15 @@ class _Progress(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self._done += 1
-        self._observe(self._done, self._total, self._metrics)
+        if self._done < self._total:  # the last step is reported with its epoch's metrics
+            self._observe(self._done, self._total, self._metrics)
 
     def end(self, metrics: dict[str, float]) -> None:
         self._metrics = metrics
-        self._observe(self._done, self._total, metrics)
+
+    def finish(self) -> None:
+        """Report all steps as done, also those that early stopping left out."""
+        self._observe(self._total, self._total, self._metrics)
 
 
 def _compile(model: Any, learning_rate: float) -> None:

@@ -61,7 +61,8 @@ class Predictor:
         """Return canonical images uint8 [N, 28, 28, 1] as the model's input type; raises `ImageError` for others."""
         if pixels.shape[1:] != INPUT_SHAPE or pixels.dtype != np.uint8:
             raise ImageError(f"pixels: {pixels.dtype} {list(pixels.shape)}; expected uint8 [N, 28, 28, 1]")
-        return np.asarray(self._encoding[pixels])
+        encoded: NDArray[Any] = self._encoding[pixels]
+        return encoded
 
 
 def check_input(model: LoadedModel) -> None:
@@ -88,8 +89,8 @@ def input_encoding(spec: TensorSpec) -> NDArray[Any]:
     if not spec.scale or dtype.kind not in "iu":
         raise ModelError(f"input {spec.name}: {spec.dtype} without a scale; expected float, uint8 or a quantized type")
     limits = np.iinfo(dtype)
-    quantized = np.rint(unit / spec.scale) + spec.zero_point
-    return np.clip(quantized, limits.min, limits.max).astype(dtype)
+    quantized: NDArray[np.float64] = np.rint(unit / spec.scale) + spec.zero_point
+    return quantized.clip(limits.min, limits.max).astype(dtype)
 
 
 def decode_output(raw: NDArray[Any], spec: TensorSpec) -> NDArray[np.float32]:

@@ -1,0 +1,104 @@
+"""Write README's generated parts from code and recorded results: python -m benchmarks.readme [--check]."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from edgecnn import config
+from edgecnn.cli import app
+from edgecnn.report.table import BENCH_HEADINGS, bench_rows, to_markdown
+
+ROOT = Path(__file__).resolve().parents[1]
+README = ROOT / "README.md"
+BENCHMARKS = ROOT / "benchmarks"
+
+
+def main(arguments: list[str]) -> int:
+    """Rewrite README.md, or with --check exit 1 naming what is stale."""
+    text = README.read_text()
+    fresh = text
+    for name, part in PARTS.items():
+        fresh = replaced(fresh, name, part())
+    if "--check" not in arguments:
+        README.write_text(fresh)
+        return 0
+    if fresh != text:
+        stale = [name for name, part in PARTS.items() if replaced(text, name, part()) != text]
+        print(f"README.md: {', '.join(stale)} differ from code and recorded results; run: make bench", file=sys.stderr)
+    return int(fresh != text)
+
+
+def replaced(text: str, name: str, content: str) -> str:
+    """Return `text` with what stands between the markers of part `name` replaced."""
+    pattern = rf"(<!-- generated: {name} -->\n).*?(<!-- end -->)"
+    result, count = re.subn(pattern, lambda m: f"{m[1]}\n{content}\n{m[2]}", text, flags=re.DOTALL)
+    if count != 1:
+        raise SystemExit(f"README.md: {count} parts marked 'generated: {name}'; expected one")
+    return result
+
+
+def commands() -> str:
+    """Return the table of commands with the first sentence of each one's help."""
+    rows = []
+    for command in app.registered_commands:
+        assert command.callback is not None
+        assert command.callback.__doc__ is not None
+        rows.append((f"`edgecnn {command.callback.__name__}`", command.callback.__doc__.strip()))
+    return to_markdown(("command", "what it does"), rows)
+
+
+def recipes() -> str:
+    """Return the table of recipes from config.RECIPES."""
+    rows = [
+        (
+            f"`{name}`",
+            f"{recipe.training.epochs} epochs, batch {recipe.training.batch_size}, "
+            f"Adam {recipe.training.learning_rate}",
+            f"to {recipe.pruning.final_sparsity:.0%} in {recipe.pruning.ramp_epochs} of "
+            f"{recipe.pruning.training.epochs} epochs",
+            f"{recipe.qat.epochs} epochs, Adam {recipe.qat.learning_rate}",
+            ", ".join(data for data, default in config.DATA_SETS.items() if default == name) or "-",
+        )
+        for name, recipe in config.RECIPES.items()
+    ]
+    return to_markdown(("recipe", "training (at most)", "pruning", "QAT", "default of"), rows)
+
+
+def released() -> str:
+    """Return the table of the released models from released.json."""
+    recorded = recording("released")
+    conditions = recorded["conditions"]
+    latency = conditions["latency"]
+    table = to_markdown(BENCH_HEADINGS, bench_rows(recorded["results"]))
+    return (
+        f"Top-1 on the test images of {recorded['data']['name']} with its 95 % Wilson interval; latency of one\n"
+        f"inference at batch 1 on one thread, {latency['runs']:,} calls after {latency['warmup']} for warm-up,\n"
+        f"Python call included, on {conditions['host']['cpu']}.\n\n{table}"
+    )
+
+
+def times() -> str:
+    """Return the table of whole-process times from commands.json."""
+    recorded = recording("commands")
+    rows = [
+        (f"`{row['command']}`", f"{row['median_s']:.2f}", "-" if row["goal_s"] is None else f"{row['goal_s']:.2f}")
+        for row in recorded["results"]
+    ]
+    runs = recorded["conditions"]["runs"]
+    table = to_markdown(("whole process", "median s", "goal s"), rows)
+    return f"{runs} runs each with warm caches, on {recorded['conditions']['host']['cpu']}.\n\n{table}"
+
+
+def recording(name: str) -> Any:
+    """Return the recorded result benchmarks/NAME.json."""
+    return json.loads((BENCHMARKS / f"{name}.json").read_text())
+
+
+PARTS = {"commands": commands, "recipes": recipes, "released": released, "times": times}
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,368 @@
+"""The command line: parse, call, print. Heavy imports happen inside the commands."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from edgecnn import __version__
+from edgecnn.cli import choose
+from edgecnn.cli.options import (
+    ArchOption,
+    CalibrationOption,
+    DataDirOption,
+    DataOption,
+    EpochsOption,
+    FormatOption,
+    MaxDropOption,
+    OutOption,
+    RecipeOption,
+    RunArgument,
+    RuntimeOption,
+    SchemeOption,
+    SeedOption,
+    SparsityOption,
+    StageRecipeOption,
+)
+from edgecnn.cli.terminal import print_bench, print_table, progress, say
+from edgecnn.device.errors import DeviceError
+from edgecnn.errors import ArtifactError, EdgecnnError, StorageError
+
+if TYPE_CHECKING:
+    from edgecnn.artifact import Run
+    from edgecnn.config import RunConfig
+    from edgecnn.pipeline import Workspace
+
+app = typer.Typer(
+    name="edgecnn",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help: importing rich for it would double the time to show it
+    help="From labelled images to device-ready models: train, prune, quantize, export and measure a compact CNN.",
+    epilog="Exit codes: 0 done, 1 a gate refused the result, 2 bad input or something missing, 130 interrupted.",
+)
+
+
+@app.command()
+def run(
+    data: DataOption = "digits",
+    arch: ArchOption = "edge35k",
+    recipe: RecipeOption = None,
+    epochs: EpochsOption = None,
+    sparsity: SparsityOption = None,
+    seed: SeedOption = 0,
+    out: OutOption = None,
+    data_dir: DataDirOption = None,
+    max_drop: MaxDropOption = None,
+    calibration_images: CalibrationOption = None,
+) -> None:
+    """Do the whole job: train, prune, quantize, export and measure. Killed and started again, it goes on."""
+    config = _configured(
+        arch,
+        data=data,
+        recipe=recipe,
+        epochs=epochs,
+        sparsity=sparsity,
+        seed=seed,
+        max_drop_pp=max_drop,
+        calibration_images=calibration_images,
+    )
+    from edgecnn import pipeline
+
+    with progress() as observe:
+        done = pipeline.run(config, out or choose.run_directory(config), data_dir=data_dir, observe=observe)
+    print_bench(done.bench)
+    print(done.root)
+
+
+@app.command()
+def train(
+    data: DataOption = "digits",
+    arch: ArchOption = "edge35k",
+    recipe: RecipeOption = None,
+    epochs: EpochsOption = None,
+    sparsity: SparsityOption = None,
+    seed: SeedOption = 0,
+    out: OutOption = None,
+    data_dir: DataDirOption = None,
+    max_drop: MaxDropOption = None,
+    calibration_images: CalibrationOption = None,
+) -> None:
+    """Train the float32 baseline of a run; the other settings are noted for its later stages."""
+    config = _configured(
+        arch,
+        data=data,
+        recipe=recipe,
+        epochs=epochs,
+        sparsity=sparsity,
+        seed=seed,
+        max_drop_pp=max_drop,
+        calibration_images=calibration_images,
+    )
+    from edgecnn import extras, pipeline
+
+    extras.require("train", needed_by="train")
+    opened = pipeline.open_run(out or choose.run_directory(config), config)
+    with _workspace(opened, data_dir) as work:
+        path = pipeline.train(work)
+    print(path)
+
+
+@app.command()
+def prune(
+    run: RunArgument = None,
+    sparsity: SparsityOption = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Prune a run's baseline by magnitude (default: to the run's sparsity)."""
+    from edgecnn import extras, pipeline
+
+    extras.require("train", needed_by="prune")
+    opened = choose.trained_run(run)
+    with _workspace(opened, data_dir) as work:
+        recipe = pipeline.prune(work, sparsity=sparsity)
+    print(opened.model(recipe))
+
+
+@app.command()
+def quantize(
+    run: RunArgument = None,
+    method: Annotated[str, typer.Option("--method", help="ptq (calibrate) or qat (fine-tune, zeros kept).")] = "ptq",
+    recipe: StageRecipeOption = "baseline",
+    max_drop: MaxDropOption = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Quantize a run's model to int8 TFLite, after training (ptq) or by quantization-aware training (qat)."""
+    from edgecnn import extras, pipeline
+    from edgecnn.errors import unknown
+
+    if method not in ("ptq", "qat"):
+        raise unknown("method", method, ("ptq", "qat"))
+    extras.require("train", "litert", needed_by="quantize")
+    opened = choose.trained_run(run)
+    choose.check_recipe(opened, recipe)
+    with _workspace(opened, data_dir, max_drop=max_drop) as work:
+        chosen = pipeline.train_quantized(work, recipe) if method == "qat" else recipe
+        path = pipeline.export(work, recipe=chosen, target=pipeline.Target("tflite", "int8"))
+    print(path)
+
+
+@app.command()
+def export(
+    model: Annotated[
+        Path | None,
+        typer.Argument(
+            help="Run directory or .keras file. Default: the latest run, else the released model.",
+            show_default=False,
+        ),
+    ] = None,
+    format: FormatOption = "tflite",
+    scheme: SchemeOption = "int8",
+    recipe: StageRecipeOption = "baseline",
+    dynamic_batch: Annotated[bool, typer.Option("--dynamic-batch", help="onnx: leave the batch size open.")] = False,
+    out: Annotated[Path, typer.Option("--out", help="Folder for what belongs to no run.")] = Path("export"),
+    data: Annotated[str | None, typer.Option("--data", help="Data set of a .keras file that has no record.")] = None,
+    data_dir: DataDirOption = None,
+    max_drop: MaxDropOption = None,
+    calibration_images: CalibrationOption = None,
+) -> None:
+    """Export a model to TFLite or ONNX; the last line printed is the path written."""
+    from edgecnn import artifact, pipeline
+
+    if format == "pyz":
+        print(pipeline.pack_predictor(out))
+        return
+    target = pipeline.Target(format, scheme, dynamic_batch)
+    opened = choose.run_to_export(model)
+    if opened is not None:
+        say(f"exporting {recipe} of run {opened.root}")
+        choose.check_recipe(opened, recipe)
+        with _workspace(opened, data_dir, max_drop=max_drop, calibration_images=calibration_images) as work:
+            path = pipeline.export(work, recipe=recipe, target=target)
+    elif model is None and calibration_images is None and (artifact.released() / target.file).exists():
+        say(f"no complete run in {choose.RUNS}/: copying the released edge35k, {target.file}")
+        path = pipeline.copy_released(artifact.released() / target.file, out=out / "edge35k")
+    else:
+        source = model or artifact.released() / "model.keras"
+        say(f"exporting {source}")
+        settings = choose.settings_of(source, data, max_drop=max_drop, calibration_images=calibration_images)
+        folder = out / (source.parent.name if source.name == "model.keras" else source.stem)
+        with progress() as observe:
+            images = pipeline.load_data(settings, data_dir=data_dir, observe=observe)
+            path = pipeline.export_model(source, target=target, out=folder, config=settings, data=images)
+    print(path)
+
+
+@app.command()
+def bench(
+    targets: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="Run directory, or model files. Default: the latest run, else the released model.",
+            show_default=False,
+        ),
+    ] = None,
+    json: Annotated[
+        Path | None, typer.Option("--json", help="Where the JSON goes. Default: the run's bench/bench.json.")
+    ] = None,
+    data: Annotated[str | None, typer.Option("--data", help="Data set for model files that have no record.")] = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Measure accuracy, size and latency of exported models in every installed runtime."""
+    from edgecnn import artifact, pipeline
+
+    opened, models = choose.bench_targets(targets)
+    say(f"measuring {opened.root if opened else ', '.join(map(str, models))}")
+    if opened is not None:
+        with _workspace(opened, data_dir) as work:
+            pipeline.bench_run(opened, data=work.data, observe=work.observe)
+        out = opened.bench
+    else:
+        out = Path("edgecnn-bench.json")
+        with progress() as observe:
+            known = choose.data_of(models, data, data_dir=data_dir, observe=observe)
+            pipeline.bench(models, data=known, out=json or out, observe=observe)
+    if opened is not None and json is not None:
+        artifact.write_atomic(json, out.read_text())
+    print_bench(json or out)
+    print(json or out)
+
+
+@app.command()
+def predict(
+    images: Annotated[list[Path], typer.Argument(help="Image files: PNG, JPEG, ...", show_default=False)],
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            "--model", help="A .tflite or .onnx file. Default: int8 of the latest run, else the released one."
+        ),
+    ] = None,
+    runtime: RuntimeOption = None,
+    threads: Annotated[int, typer.Option("--threads", min=1, help="Threads of the runtime.")] = 1,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
+) -> None:
+    """Classify images; prints file, label and probability, tab-separated. The same code runs on the board."""
+    from edgecnn.device.commands import predict_files
+
+    chosen = model or choose.default_model(runtime)
+    if model is None:
+        say(f"model: {chosen}")
+    for line in predict_files(images, model=chosen, runtime=runtime, threads=threads, as_json=json):
+        print(line, flush=True)
+
+
+@app.command()
+def verify(
+    directory: Annotated[Path, typer.Argument(help="A run, models/, or any folder with artifacts and records.")],
+) -> None:
+    """Re-hash every artifact in a folder and compare it with its record."""
+    from edgecnn import artifact
+
+    if not directory.is_dir():
+        raise ArtifactError(f"{directory}: no such folder; give a run or models/")
+    findings = list(artifact.verify(directory))
+    for path, problem in findings:
+        print(f"{'BAD' if problem else 'ok '} {path}")
+    problems = [problem for _, problem in findings if problem]
+    if problems:
+        raise ArtifactError("; ".join(problems))
+    if not findings:
+        raise ArtifactError(f"{directory}: no artifact in it; give a run or models/")
+    print(f"{len(findings)} artifacts, all as their records say")
+
+
+@app.command()
+def inspect(model: Annotated[Path, typer.Argument(help="A .keras, .h5, .tflite or .onnx file.")]) -> None:
+    """Show a model's layers: parameters, nonzero ones, MACs, bytes, scales and zero points."""
+    from edgecnn import artifact
+    from edgecnn.inspect import inspect_file
+    from edgecnn.report.table import LAYER_HEADINGS, layer_rows
+
+    content = artifact.read_bytes(model)
+    if artifact.record_path(model).exists():
+        artifact.checked(model)
+    if model.suffix in (".tflite", ".onnx"):
+        from edgecnn.device import runtimes
+
+        runtimes.load(model)  # refuses a damaged file in a child process before anything here parses it
+    print_table(LAYER_HEADINGS, layer_rows(inspect_file(model)), text_columns=3)
+    print(f"size_bytes {len(content):,}  gzip_bytes {artifact.gzip_size(content):,}  sha256 {artifact.sha256(content)}")
+
+
+@app.command()
+def release(
+    run: RunArgument = None,
+    name: Annotated[str, typer.Option("--name", help="Name of the released model.")] = "edge35k",
+    recipe: StageRecipeOption = "baseline",
+    out: Annotated[Path, typer.Option("--out", help="Folder of released models.")] = Path("models"),
+) -> None:
+    """Gather a complete run's model and exports into one folder with records and a model card."""
+    from edgecnn import pipeline
+
+    opened = choose.complete_run(run)
+    choose.check_recipe(opened, recipe)
+    print(pipeline.release(opened, name=name, recipe=recipe, out=out))
+
+
+def _version(value: bool) -> None:
+    if value:
+        print(f"edgecnn {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> NoReturn:
+    """Run the command line and exit; an expected error is one line on stderr and its exit code."""
+    try:
+        app(standalone_mode=True)
+    except (EdgecnnError, DeviceError) as error:
+        _fail(str(error), error.exit_code)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        _fail(str(StorageError(f"{error.filename or 'disk'}: {error.strerror}; free space and start again")), 2)
+    sys.exit(0)
+
+
+def _configured(arch: str, **options: Any) -> RunConfig:
+    """Return the run's configuration; an unknown architecture is refused here, before anything is written."""
+    from edgecnn import config, zoo
+
+    zoo.layers(arch)
+    return config.configure(arch=arch, **options)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(code)
+
+
+@contextmanager
+def _workspace(
+    opened: Run, data_dir: Path | None, *, max_drop: float | None = None, calibration_images: int | None = None
+) -> Iterator[Workspace]:
+    """Open a run for a stage: locked, its configuration read, its data loaded, a progress bar shown."""
+    from dataclasses import replace
+
+    from edgecnn import artifact, config, pipeline
+
+    settings = pipeline.read_config(opened)
+    settings = replace(settings, exporting=config.adjusted(settings.exporting, max_drop, calibration_images))
+    with artifact.locked(opened), progress() as observe:
+        data = pipeline.load_data(settings, data_dir=data_dir, observe=observe)
+        yield pipeline.Workspace(opened, settings, data, observe)

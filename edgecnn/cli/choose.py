@@ -1,0 +1,116 @@
+"""What a command works on: what was named, else the latest run, else the released model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgecnn.artifact import Run, checked, latest_run, read_bytes, read_record, record_path, released, sha256
+from edgecnn.cli.terminal import say
+from edgecnn.config import DATA_SETS, RunConfig, configure, to_toml
+from edgecnn.errors import ArtifactError, ConfigError, EdgecnnError, unknown
+
+if TYPE_CHECKING:
+    from edgecnn.data import DataSet
+    from edgecnn.pipeline import Observer
+
+RUNS = Path("runs")
+_MODELS = (".tflite", ".onnx")
+
+
+def run_directory(config: RunConfig) -> Path:
+    """Return the folder for `config`: the same settings always name the same one, so that a run can go on."""
+    digest = sha256(to_toml(config).encode())[:8]
+    return RUNS / f"{config.data}-{config.arch}-{config.recipe}-{digest}"
+
+
+def trained_run(named: Path | None) -> Run:
+    """Return the run that was named, else the one trained last."""
+    run = Run(named) if named is not None else latest_run(RUNS, complete=False)
+    if run is None:
+        raise ArtifactError(f"{RUNS}: no trained run; start one: edgecnn train")
+    if named is None:
+        say(f"run: {run.root}")
+    return run
+
+
+def complete_run(named: Path | None) -> Run:
+    """Return the run that was named, else the one finished last."""
+    run = Run(named) if named is not None else latest_run(RUNS)
+    if run is None:
+        raise ArtifactError(f"{RUNS}: no complete run; start one: edgecnn run")
+    return run
+
+
+def run_to_export(named: Path | None) -> Run | None:
+    """Return the run to export from, or None when a model file was named or there is no complete run."""
+    if named is None:
+        return latest_run(RUNS)
+    return Run(named) if named.is_dir() else None
+
+
+def check_recipe(run: Run, recipe: str) -> None:
+    """Raise `ConfigError` listing the recipes whose model the run holds, unless `recipe` is one."""
+    if not run.config.is_file():
+        raise ArtifactError(f"{run.root}: no run there (no config.toml); start one: edgecnn run")
+    if recipe not in (made := run.recipes()):
+        raise unknown(f"{run.root}: recipe", recipe, made or ["none yet: edgecnn train"])
+
+
+def settings_of(source: Path, data: str | None, *, max_drop: float | None, calibration_images: int | None) -> RunConfig:
+    """Return the settings to export a .keras file with: its data set is named by its record, or by `data`."""
+    read_bytes(source)
+    if data is None and not record_path(source).exists():
+        raise ConfigError(
+            f"export {source}: it has no record that names its data set; pass --data {'|'.join(DATA_SETS)}"
+        )
+    name = data or checked(source).data["name"]
+    return configure(data=name, max_drop_pp=max_drop, calibration_images=calibration_images)
+
+
+def bench_targets(named: Sequence[Path] | None) -> tuple[Run | None, list[Path]]:
+    """Return (a run, []) or (None, the model files) that bench is to measure."""
+    latest = None if named else latest_run(RUNS)
+    if latest is not None:
+        return latest, []
+    targets = list(named or [released()])
+    runs = [Run(target) for target in targets if Run(target).config.is_file()]
+    if runs and len(targets) > 1:
+        raise ConfigError(f"bench: run {runs[0].root} among {len(targets)} targets; give one run, or model files")
+    if runs:
+        return runs[0], []
+    inside = [sorted(target.iterdir()) if target.is_dir() else [target] for target in targets]
+    models = [path for paths in inside for path in paths if path.suffix in _MODELS]
+    if not models:
+        raise ArtifactError(f"bench: no .tflite or .onnx file in {targets[0]}; give a run or model files")
+    return None, models
+
+
+def data_of(models: Sequence[Path], named: str | None, *, data_dir: Path | None, observe: Observer) -> DataSet | None:
+    """Return the data set to measure `models` on, or None, saying why, when none is named or it cannot be had."""
+    from edgecnn import pipeline
+
+    recorded = {read_record(model).data["name"] for model in models if record_path(model).exists()}
+    if named is None and len(recorded) != 1:
+        say("accuracy is not measured: the records do not name one data set; pass --data")
+        return None
+    try:
+        return pipeline.load_data(configure(data=named or recorded.pop()), data_dir=data_dir, observe=observe)
+    except EdgecnnError as error:
+        if named is not None or data_dir is not None:
+            raise
+        say(f"accuracy is not measured: {error}")
+        return None
+
+
+def default_model(runtime: str | None) -> Path:
+    """Return int8 of the latest complete run, else the released one, in the format of an installed runtime."""
+    from edgecnn.device import runtimes
+
+    usable = [runtime] if runtime in runtimes.RUNTIMES else runtimes.installed()
+    file = f"int8{runtimes.RUNTIMES[usable[0]].suffix if usable else '.tflite'}"
+    latest = latest_run(RUNS)
+    if latest is not None and latest.exported("baseline", file).exists():
+        return latest.exported("baseline", file)
+    return released() / file

@@ -1,0 +1,46 @@
+"""Options and arguments that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DataOption = Annotated[str, typer.Option("--data", help="Data set: digits (embedded) or mnist.")]
+ArchOption = Annotated[str, typer.Option("--arch", help="Architecture by name.")]
+RecipeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--recipe", help="Training recipe: seed, small or quick. Default: the data set's.", show_default=False
+    ),
+]
+EpochsOption = Annotated[int | None, typer.Option("--epochs", help="Epochs at most, instead of the recipe's.")]
+SparsityOption = Annotated[float | None, typer.Option("--sparsity", help="Share of weights to prune, in [0, 1).")]
+SeedOption = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
+OutOption = Annotated[
+    Path | None, typer.Option("--out", help="Run directory. Default: runs/ and a name made of the settings.")
+]
+DataDirOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-dir", help="Folder with MNIST's four .gz files. Default: $EDGECNN_DATA/mnist, then the cache."
+    ),
+]
+RunArgument = Annotated[Path | None, typer.Argument(help="Run directory. Default: the latest.", show_default=False)]
+StageRecipeOption = Annotated[str, typer.Option("--recipe", help="Which model of the run: baseline, pruned80, ...")]
+FormatOption = Annotated[str, typer.Option("--format", help="tflite, onnx, or pyz (the predictor in one file).")]
+SchemeOption = Annotated[
+    str, typer.Option("--scheme", help="tflite: float32, float16, dynamic, int8; onnx: float32, int8.")
+]
+MaxDropOption = Annotated[
+    float | None,
+    typer.Option("--max-drop", help="Refuse an int8 model that loses more top-1 than this, in pp. [default: 0.5]"),
+]
+CalibrationOption = Annotated[
+    int | None,
+    typer.Option("--calibration-images", help="Training images that set the int8 ranges. [default: 500]"),
+]
+RuntimeOption = Annotated[
+    str | None, typer.Option("--runtime", help="litert, tflite-runtime or ort. Default: the first that fits.")
+]

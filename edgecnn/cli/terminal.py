@@ -1,0 +1,72 @@
+"""What commands show: tables on stdout, notes and progress on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edgecnn.pipeline import Observer
+
+
+def say(message: str) -> None:
+    """Print a note to stderr, so that stdout holds results alone."""
+    print(message, file=sys.stderr)
+
+
+def print_bench(path: Path) -> None:
+    """Print the table of a bench JSON file."""
+    from edgecnn.report.table import BENCH_HEADINGS, bench_rows
+
+    print_table(BENCH_HEADINGS, bench_rows(json.loads(path.read_text())["results"]), text_columns=3)
+
+
+def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, text_columns: int) -> None:
+    """Print a table, the first `text_columns` columns to the left and figures to the right."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for number, heading in enumerate(headings):
+        table.add_column(heading, justify="left" if number < text_columns else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    # As wide as it needs to be: a table cut to 80 columns in a log has lost its figures.
+    console = Console()
+    console.width = max(console.width, sum(max(map(len, column)) + 3 for column in zip(headings, *rows, strict=True)))
+    console.print(table)
+
+
+@contextmanager
+def progress() -> Iterator[Observer]:
+    """Show a bar a stage, with time left, on stderr; without a terminal a line when a stage is done."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    bars: dict[str, TaskID] = {}
+    columns = (
+        TextColumn("{task.description:<10}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[figures]}"),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as shown:
+
+        def observe(stage: str, done: int, total: int, metrics: dict[str, float]) -> None:
+            if stage not in bars:
+                bars[stage] = shown.add_task(stage, figures="")
+            figures = f"val_accuracy {metrics['val_accuracy']:.4f}" if "val_accuracy" in metrics else ""
+            shown.update(bars[stage], completed=done, total=total or None, figures=figures)
+            if not console.is_terminal and total and done == total:
+                say(f"{stage}: done {figures}".rstrip())
+
+        yield observe

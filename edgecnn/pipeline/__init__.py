@@ -1,0 +1,69 @@
+"""The only package that knows the order of the stages: data -> train -> compress -> export -> bench.
+
+Each stage is a function that returns at once when its artifact is complete and unchanged, so a killed run that is
+started again goes on where it was. An artifact whose bytes, parents or settings are not what they were is refused,
+never silently rebuilt.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgecnn import artifact, extras
+from edgecnn.artifact import Run
+from edgecnn.config import SCHEMES, RunConfig
+from edgecnn.pipeline.exports import Target, copy_released, export, export_model, pack_predictor
+from edgecnn.pipeline.measure import bench, bench_run
+from edgecnn.pipeline.release import release
+from edgecnn.pipeline.training import prune, train, train_quantized
+from edgecnn.pipeline.workspace import Observer, Workspace, load_data, open_run, read_config, unobserved
+
+__all__ = [
+    "Observer",
+    "Target",
+    "Workspace",
+    "bench",
+    "bench_run",
+    "copy_released",
+    "export",
+    "export_model",
+    "load_data",
+    "open_run",
+    "pack_predictor",
+    "prune",
+    "read_config",
+    "release",
+    "run",
+    "train",
+    "train_quantized",
+]
+
+# What a run exports of its three models.
+OF_BASELINE = tuple(Target(form, scheme) for form in SCHEMES for scheme in SCHEMES[form])
+OF_PRUNED = tuple(Target(form, scheme) for form in SCHEMES for scheme in ("float32", "int8"))
+OF_QAT = tuple(Target(form, "int8") for form in SCHEMES)
+
+
+def run(config: RunConfig, root: Path, *, data_dir: Path | None = None, observe: Observer = unobserved) -> Run:
+    """Do the whole job in run directory `root`, or what is left of it; return the run.
+
+    Raises `ConfigError` when `root` holds a run of other settings, and what the stages raise.
+    """
+    extras.require("train", "litert", needed_by="run")
+    opened = open_run(root, config)
+    with artifact.locked(opened):
+        work = Workspace(opened, config, load_data(config, data_dir=data_dir, observe=observe), observe)
+        train(work)
+        pruned = prune(work)
+        qat = train_quantized(work, pruned)
+        plan = (("baseline", OF_BASELINE), (pruned, OF_PRUNED), (qat, OF_QAT))
+        _export_all(work, [(recipe, target) for recipe, targets in plan for target in targets])
+        bench_run(opened, data=work.data, observe=observe)
+    return opened
+
+
+def _export_all(work: Workspace, exports: list[tuple[str, Target]]) -> None:
+    for done, (recipe, target) in enumerate(exports):
+        work.observe("export", done, len(exports), {})
+        export(work, recipe=recipe, target=target)
+    work.observe("export", len(exports), len(exports), {})

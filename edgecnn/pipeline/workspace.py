@@ -1,0 +1,110 @@
+"""What every stage works on: a run directory, its configuration and its data; and when a stage is complete."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgecnn import artifact, extras
+from edgecnn.artifact import Run
+from edgecnn.config import RunConfig, differences, from_toml, to_toml
+from edgecnn.errors import ArtifactError, ConfigError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from edgecnn.data import DataSet
+
+# Called with (stage, steps done, steps in all, metrics so far).
+Observer = Callable[[str, int, int, dict[str, float]], None]
+
+
+def unobserved(stage: str, done: int, total: int, metrics: dict[str, float]) -> None:
+    """Do nothing: the observer of those who want no progress."""
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A run directory with its configuration and its data."""
+
+    run: Run
+    config: RunConfig
+    data: DataSet
+    observe: Observer = unobserved
+
+
+def open_run(root: Path, config: RunConfig) -> Run:
+    """Return the run in `root`, its config.toml written; one that was asked for other settings is refused."""
+    opened = Run(root)
+    if opened.config.exists():
+        if changed := differences(config, read_config(opened)):
+            raise ConfigError(f"{root}: holds a run with other settings ({'; '.join(changed)}); choose another --out")
+    else:
+        artifact.write_atomic(opened.config, to_toml(config))
+    return opened
+
+
+def read_config(opened: Run) -> RunConfig:
+    """Return what the run was asked for; raises `ArtifactError` when `opened` is no run directory."""
+    try:
+        text = opened.config.read_text()
+    except OSError as error:
+        raise ArtifactError(
+            f"{opened.root}: no run there (config.toml: {error.strerror}); start one: edgecnn run"
+        ) from None
+    return from_toml(text, where=str(opened.config))
+
+
+def load_data(config: RunConfig, *, data_dir: Path | None = None, observe: Observer = unobserved) -> DataSet:
+    """Return the data set that `config` names, split by its seed and fraction."""
+    from edgecnn import data
+
+    if config.data == "digits":
+        extras.require("train", needed_by="data digits")
+    return data.load(
+        config.data,
+        seed=config.seed,
+        validation_fraction=config.validation_fraction,
+        data_dir=data_dir,
+        on_download=lambda file, done, total: observe(f"download {file}", done, total, {}),
+    )
+
+
+def is_complete(work: Workspace, path: Path, *, settings: dict[str, Any], parents: Iterable[Path]) -> bool:
+    """Return whether `path` is there as asked; raises `ArtifactError` when it is there but not as asked."""
+    if not artifact.record_path(path).exists():
+        return False
+    record = artifact.checked(path)
+    if record.settings != settings or record.seed != work.config.seed:
+        raise ArtifactError(
+            f"{path}: made with other settings ({record.settings}); choose another run, or remove it and its record"
+        )
+    if record.parents != parent_hashes(path, parents) or record.data["sha256"] != work.data.sha256:
+        raise ArtifactError(
+            f"{path}: its parent or data changed since it was made; remove it and its record to make it again"
+        )
+    return True
+
+
+def parent_hashes(path: Path, parents: Iterable[Path]) -> dict[str, str]:
+    """Return the sha256 of each parent by its path relative to the folder of `path`."""
+    return {os.path.relpath(p, path.parent): artifact.sha256(artifact.read_bytes(p)) for p in parents}
+
+
+def recorded_model(path: Path) -> Any:
+    """Return the Keras model in `path` after comparing it with its record."""
+    from edgecnn import _tf
+
+    artifact.checked(path)
+    return _tf.load_model(path)
+
+
+def calibration_images(work: Workspace) -> NDArray[np.uint8]:
+    """Return the representative images of the run: from the training split, never from test."""
+    from edgecnn.data import representative
+
+    return representative(work.data.train, work.config.exporting.calibration_images, seed=work.config.seed)

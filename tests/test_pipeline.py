@@ -1,0 +1,201 @@
+"""The whole run: complete, resumable after SIGKILL with the same bytes, and refusing what was changed."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from edgecnn import artifact
+from edgecnn.artifact import Run
+from edgecnn.config import configure
+from edgecnn.errors import ArtifactError, ConfigError, GateError
+from edgecnn.pipeline import Target, Workspace, export, load_data, open_run, read_config, train
+from tests.conftest import ROOT, Edgecnn
+
+EXPORTS = {
+    "baseline": ["dynamic.tflite", "float16.tflite", "float32.onnx", "float32.tflite", "int8.onnx", "int8.tflite"],
+    "pruned80": ["float32.onnx", "float32.tflite", "int8.onnx", "int8.tflite"],
+    "pruned80-qat": ["int8.onnx", "int8.tflite"],
+}
+
+
+def models_in(root: Path) -> dict[str, str]:
+    """Return the sha256 of every model file by its path in the run."""
+    files = [path for path in sorted(root.rglob("*")) if path.suffix in artifact.MODEL_SUFFIXES]
+    return {str(path.relative_to(root)): artifact.sha256(path.read_bytes()) for path in files}
+
+
+def workspace(root: Path) -> Workspace:
+    config = read_config(Run(root))
+    return Workspace(Run(root), config, load_data(config))
+
+
+@pytest.fixture
+def copied_run(quick_run: Path, tmp_path: Path) -> Path:
+    """Return a copy of the quick run that a test may damage."""
+    return Path(shutil.copytree(quick_run, tmp_path / "run"))
+
+
+def test_a_run_holds_every_stage(quick_run: Path) -> None:
+    for recipe, files in EXPORTS.items():
+        found = sorted(p.name for p in (quick_run / "export" / recipe).iterdir() if p.suffix != ".json")
+        assert found == files
+    assert Run(quick_run).recipes() == ["baseline", "pruned80", "pruned80-qat"]
+    assert not list(quick_run.rglob("checkpoint.npz"))
+    assert list(quick_run.rglob(".*")) == [], "no temporary file is left"
+    assert [problem for _, problem in artifact.verify(quick_run) if problem] == []
+
+
+def test_records_say_where_everything_came_from(quick_run: Path) -> None:
+    baseline = artifact.checked(quick_run / "train" / "model.keras")
+    pruned = artifact.checked(quick_run / "compress" / "pruned80" / "model.keras")
+    int8 = artifact.checked(quick_run / "export" / "pruned80" / "int8.tflite")
+    assert baseline.parents == {}
+    assert pruned.parents == {"../../train/model.keras": baseline.sha256}
+    assert int8.parents == {"../../compress/pruned80/model.keras": pruned.sha256}
+    assert baseline.parameters == 35_030
+    assert pruned.nonzero_parameters < 0.21 * 35_030
+    assert int8.input == {"shape": [1, 28, 28, 1], "dtype": "uint8", "range": [0, 255]}
+    assert int8.metrics.keys() >= {"top1_agreement", "max_abs_error", "drop_pp", "validation_top1"}
+    for record in (baseline, pruned, int8):
+        assert record.data["name"] == "digits"
+        assert record.versions["tensorflow"]
+        assert (record.seed, record.schema) == (0, 1)
+
+
+def test_bench_has_a_row_per_artifact_and_runtime(quick_run: Path) -> None:
+    result = json.loads((quick_run / "bench" / "bench.json").read_text())
+    names = {row["artifact"] for row in result["results"]}
+    assert names == {f"export/{recipe}/{file}" for recipe, files in EXPORTS.items() for file in files}
+    assert result["schema"] == 1
+    assert result["data"]["test_images"] == 359
+    for row in result["results"]:
+        assert 0 <= row["top1_low"] <= row["top1"] <= row["top1_high"] <= 1
+        assert 0 < row["p50_us"] <= row["p90_us"] <= row["p99_us"]
+        assert row["gzip_bytes"] < row["size_bytes"]
+        assert row["threads"] == 1
+
+
+def test_sparsity_shows_in_gzip(quick_run: Path) -> None:
+    rows = {row["artifact"]: row for row in json.loads((quick_run / "bench/bench.json").read_text())["results"]}
+    dense, sparse = rows["export/baseline/int8.tflite"], rows["export/pruned80/int8.tflite"]
+    assert sparse["size_bytes"] == pytest.approx(dense["size_bytes"], rel=0.05), "zeros are stored all the same"
+    assert sparse["gzip_bytes"] < 0.6 * dense["gzip_bytes"]
+
+
+def test_a_run_killed_three_times_ends_with_the_same_bytes(quick_run: Path, edgecnn: Edgecnn, tmp_path: Path) -> None:
+    """SIGKILL as soon as each of three files appears; compare every model with those of a run that was left alone."""
+    root = tmp_path / "run"
+    command = [sys.executable, "-m", "edgecnn", "run", "--recipe", "quick", "--out", str(root)]
+    for stop in ("train/checkpoint.npz", "compress/pruned80/checkpoint.npz", "export/baseline/float16.tflite"):
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while not (root / stop).exists():
+            assert process.poll() is None, f"ended before {stop}"
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    done = edgecnn("run", "--recipe", "quick", "--out", root)
+    assert done.returncode == 0, done.stderr
+    assert models_in(root) == models_in(quick_run)
+
+
+def test_another_seed_gives_other_bytes(quick_run: Path, edgecnn: Edgecnn, tmp_path: Path) -> None:
+    done = edgecnn("train", "--recipe", "quick", "--seed", "1", "--epochs", "1", "--out", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    assert models_in(tmp_path / "run")["train/model.keras"] != models_in(quick_run)["train/model.keras"]
+
+
+def test_a_run_of_other_settings_is_refused(copied_run: Path) -> None:
+    with pytest.raises(
+        ConfigError, match=r"other settings \(training.epochs: 6 there, 3 asked\); choose another --out"
+    ):
+        open_run(copied_run, configure(recipe="quick", epochs=3))
+
+
+def test_a_complete_stage_is_not_done_again(copied_run: Path) -> None:
+    path = copied_run / "train" / "model.keras"
+    before = path.stat().st_mtime_ns
+    train(workspace(copied_run))
+    assert path.stat().st_mtime_ns == before
+
+
+def test_a_changed_artifact_stops_the_run(copied_run: Path) -> None:
+    path = copied_run / "train" / "model.keras"
+    path.write_bytes(path.read_bytes() + b"x")
+    with pytest.raises(ArtifactError, match=r"train/model.keras: sha256 is .*, its record says"):
+        train(workspace(copied_run))
+
+
+def test_a_changed_parent_stops_the_export(copied_run: Path) -> None:
+    """A parent replaced together with its record is whole, but no longer the export's parent."""
+    pruned, baseline = (copied_run / stage for stage in ("compress/pruned80", "train"))
+    for file in ("model.keras", "record.json"):
+        shutil.copy(pruned / file, baseline / file)
+    with pytest.raises(ArtifactError, match=r"int8.tflite: its parent or data changed"):
+        export(workspace(copied_run), recipe="baseline", target=Target("tflite", "int8"))
+
+
+def test_an_int8_model_that_loses_too_much_is_refused_and_not_written(copied_run: Path) -> None:
+    """One black calibration image gives ranges that fit nothing."""
+    work = workspace(copied_run)
+    black = work.data.train.images * 0
+    broken = replace(work, data=replace(work.data, train=replace(work.data.train, images=black)))
+    path = copied_run / "export" / "baseline" / "int8.tflite"
+    for file in (path, artifact.record_path(path)):
+        file.unlink()
+    with pytest.raises(
+        GateError, match=r"baseline/int8.tflite: top-1 on 287 validation .* it loses .*--max-drop"
+    ) as caught:
+        export(broken, recipe="baseline", target=Target("tflite", "int8"))
+    assert caught.value.exit_code == 1
+    assert not path.exists()
+    assert not artifact.record_path(path).exists()
+
+
+def test_a_stricter_gate_refuses_what_is_there(copied_run: Path, edgecnn: Edgecnn) -> None:
+    record = artifact.record_path(copied_run / "export/baseline/int8.tflite")
+    values = json.loads(record.read_text())
+    values["metrics"]["drop_pp"] = 0.4
+    record.write_text(json.dumps(values))
+    assert edgecnn("export", copied_run).returncode == 0
+    refused = edgecnn("export", copied_run, "--max-drop", "0.3")
+    assert refused.returncode == 1
+    assert "it loses 0.40 pp, allowed are 0.3" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("form", "scheme", "message"),
+    [
+        ("coreml", "int8", "format: 'coreml' is unknown; expected one of: onnx, pyz, tflite"),
+        ("tflite", "int4", "scheme for tflite: 'int4' is unknown; expected one of: dynamic, float16, float32, int8"),
+        ("onnx", "float16", "scheme for onnx: 'float16' is unknown; expected one of: float32, int8"),
+    ],
+)
+def test_an_unknown_target_lists_the_known(form: str, scheme: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Target(form, scheme)
+
+
+def test_single_stages_are_commands(edgecnn: Edgecnn, tmp_path: Path) -> None:
+    def last_line(*arguments: object) -> Path:
+        done = edgecnn(*arguments, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        return tmp_path / done.stdout.strip().splitlines()[-1]
+
+    root = tmp_path / "runs" / "mine"
+    assert last_line("train", "--recipe", "quick", "--epochs", "1", "--out", root) == root / "train" / "model.keras"
+    assert last_line("prune", "--sparsity", "0.5") == root / "compress" / "pruned50" / "model.keras"
+    assert artifact.checked(root / "compress/pruned50/model.keras").nonzero_parameters < 0.52 * 35_030
+    # Not judged by its accuracy here: one epoch does not make a model worth gating.
+    qat = last_line("quantize", "--method", "qat", "--recipe", "pruned50", "--max-drop", "100")
+    assert qat == root / "export" / "pruned50-qat" / "int8.tflite"
+    assert last_line("export", root, "--format", "onnx", "--scheme", "float32", "--dynamic-batch").name == (
+        "float32-batchN.onnx"
+    )
+    assert "pruned50-qat" in edgecnn("bench", root).stdout
