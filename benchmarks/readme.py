@@ -76,8 +76,8 @@ def released() -> str:
     table = to_markdown(BENCH_HEADINGS, bench_rows(recorded["results"]))
     return (
         f"Top-1 on the test images of {recorded['data']['name']} with its 95 % Wilson interval; latency of one\n"
-        f"inference at batch 1 on one thread, {latency['runs']:,} calls after {latency['warmup']} for warm-up,\n"
-        f"Python call included, on {conditions['host']['cpu']}.\n\n{table}"
+        f"inference at batch 1 on one thread, Python call included: the median of {latency['rounds']} rounds of\n"
+        f"{latency['runs']:,} calls, the models taking turns, on {conditions['host']['cpu']}.\n\n{table}"
     )
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgecnn.bench.accuracy import top1_accuracy, wilson_interval
-from edgecnn.bench.latency import measure_latency
+from edgecnn.bench.latency import Latency, measure_interleaved, measure_latency, median_round
 from edgecnn.bench.parity import compare
 
 
@@ -61,6 +61,19 @@ def test_latency_calls_warmup_and_runs_and_keeps_the_tail() -> None:
 def test_zero_runs_are_refused() -> None:
     with pytest.raises(ValueError, match="0 runs; expected at least 1"):
         measure_latency(lambda: None, warmup=0, runs=0)
+
+
+def test_interleaving_takes_turns() -> None:
+    calls: list[str] = []
+    rounds = measure_interleaved([lambda: calls.append("A"), lambda: calls.append("B")], rounds=3, warmup=1, runs=2)
+    assert "".join(calls) == "AAABBB" * 3
+    assert [len(of_one) for of_one in rounds] == [3, 3]
+
+
+def test_the_median_round_is_one_that_was_measured() -> None:
+    rounds = [Latency(p50, p50 + 1, p50 + 2, 10, 1) for p50 in (9.0, 1.0, 5.0, 30.0, 4.0)]
+    assert median_round(rounds) == Latency(5.0, 6.0, 7.0, 10, 1)
+    assert median_round(rounds[:2]).p50_us == 1.0
 
 
 def test_parity_measures_agreement_and_error() -> None:

@@ -35,7 +35,8 @@ The same seed and library versions on the same kind of CPU give the same bytes.
 ## Figures
 
 Test top-1 over {test_images:,} images with its 95 % Wilson interval; latency of one inference at batch 1 on one thread,
-{runs:,} calls after {warmup} for warm-up, Python call included, on {bench_cpu}. From `bench.json` beside this page.
+Python call included, on {bench_cpu}: the median of {rounds} rounds of {runs:,} calls, the models taking turns.
+From `bench.json` beside this page.
 
 {table}
 ## Input and output
@@ -93,8 +94,8 @@ def model_card(
         libraries=", ".join(f"{library} {version}" for library, version in model.versions.items()),
         command=command,
         test_images=bench["data"]["test_images"],
+        rounds=conditions["latency"]["rounds"],
         runs=conditions["latency"]["runs"],
-        warmup=conditions["latency"]["warmup"],
         bench_cpu=conditions["host"]["cpu"],
         table=to_markdown(BENCH_HEADINGS, bench_rows(bench["results"])),
         checksums=to_markdown(("file", "sha256"), _checksums(records)),

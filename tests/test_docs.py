@@ -1,0 +1,95 @@
+"""README says what the code does: its blocks run, its tables are those of the code."""
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edgecnn.cli import app
+from tests.conftest import RELEASED, ROOT
+
+README = (ROOT / "README.md").read_text()
+# What a test cannot do: install, build, train for minutes.
+NOT_RUN = ("make ", "pip ", "edgecnn run --data mnist", "edgecnn bench")
+
+needs_released = pytest.mark.skipif(not RELEASED.is_dir(), reason="models/edge35k is not released yet")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+
+
+def shell_lines() -> list[str]:
+    lines = [line.split("#")[0].strip() for block in blocks("sh") for line in block.splitlines()]
+    return [line for line in lines if line]
+
+
+@needs_released
+def test_shell_blocks_run_in_order(tmp_path: Path) -> None:
+    for name in ("models", "deploy"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    ran = 0
+    for line in shell_lines():
+        if line.startswith(NOT_RUN):
+            continue
+        words = [word for part in shlex.split(line) for word in expanded(part, tmp_path)]
+        start = {"edgecnn": [sys.executable, "-m", "edgecnn"], "python3": [sys.executable]}.get(words[0], words[:1])
+        done = subprocess.run([*start, *words[1:]], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{line}\n{done.stderr}"
+        ran += 1
+    assert ran >= 5
+
+
+def expanded(word: str, folder: Path) -> list[str]:
+    found = sorted(str(path.relative_to(folder)) for path in folder.glob(word)) if "*" in word else []
+    return found or [word]
+
+
+@needs_released
+def test_python_blocks_run() -> None:
+    assert blocks("python")
+    for block in blocks("python"):
+        subprocess.run([sys.executable, "-c", block], cwd=ROOT, check=True, capture_output=True)
+
+
+def test_commands_and_options_named_in_readme_exist() -> None:
+    commands = {c.callback.__name__ for c in app.registered_commands if c.callback}
+    named = {line.split()[1] for line in shell_lines() if line.startswith("edgecnn ")}
+    assert named <= commands
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"make (\w+)", " ".join(re.findall(r"`(make \w+)`|^(make \w+)", README)[0]))) <= targets
+
+
+def test_generated_parts_are_fresh() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.readme", "--check"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_stale_part_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from benchmarks import readme
+
+    stale = tmp_path / "README.md"
+    stale.write_text(README.replace("`edgecnn verify`", "`edgecnn check`"))
+    monkeypatch.setattr(readme, "README", stale)
+    assert readme.main(["--check"]) == 1
+    assert readme.main([]) == 0
+    assert stale.read_text() == README
+
+
+def test_ci_calls_what_readme_names() -> None:
+    script = (ROOT / ".ci" / "run").read_text()
+    positions = [script.index(f"\nmake {target}\n") for target in ("demo", "test", "check")]
+    assert positions == sorted(positions)
+
+
+def test_lock_has_hashes_and_names_no_index() -> None:
+    lock = (ROOT / "requirements.lock").read_text()
+    assert not re.search(r"https?://|--index|--find-links|file:", lock)
+    requirements = [line for line in lock.splitlines() if line and not line.startswith((" ", "#"))]
+    assert all(line.endswith("\\") for line in requirements), "every requirement is followed by its hashes"
