@@ -19,7 +19,6 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -239,6 +238,8 @@ def verify(directory: Path) -> Iterator[tuple[Path, str | None]]:
 
 def library_versions() -> dict[str, str]:
     """Return the versions of the installed libraries that shape an artifact, and of Python."""
+    from importlib.metadata import PackageNotFoundError, version  # 30 ms that few commands need
+
     found = {"python": platform.python_version()}
     for name in _RECORDED_LIBRARIES:
         try:

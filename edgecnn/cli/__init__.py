@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from edgecnn import __version__
-from edgecnn.cli import choose
 from edgecnn.cli.options import (
     ArchOption,
     CalibrationOption,
@@ -75,6 +74,7 @@ def run(
         calibration_images=calibration_images,
     )
     from edgecnn import pipeline
+    from edgecnn.cli import choose
 
     with progress() as observe:
         done = pipeline.run(config, out or choose.run_directory(config), data_dir=data_dir, observe=observe)
@@ -107,6 +107,7 @@ def train(
         calibration_images=calibration_images,
     )
     from edgecnn import extras, pipeline
+    from edgecnn.cli import choose
 
     extras.require("train", needed_by="train")
     opened = pipeline.open_run(out or choose.run_directory(config), config)
@@ -123,6 +124,7 @@ def prune(
 ) -> None:
     """Prune a run's baseline by magnitude (default: to the run's sparsity)."""
     from edgecnn import extras, pipeline
+    from edgecnn.cli import choose
 
     extras.require("train", needed_by="prune")
     opened = choose.trained_run(run)
@@ -141,6 +143,7 @@ def quantize(
 ) -> None:
     """Quantize a run's model to int8 TFLite, after training (ptq) or by quantization-aware training (qat)."""
     from edgecnn import extras, pipeline
+    from edgecnn.cli import choose
     from edgecnn.errors import unknown
 
     if method not in ("ptq", "qat"):
@@ -175,6 +178,7 @@ def export(
 ) -> None:
     """Export a model to TFLite or ONNX; the last line printed is the path written."""
     from edgecnn import artifact, pipeline
+    from edgecnn.cli import choose
 
     if format == "pyz":
         print(pipeline.pack_predictor(out))
@@ -217,6 +221,7 @@ def bench(
 ) -> None:
     """Measure accuracy, size and latency of exported models in every installed runtime."""
     from edgecnn import artifact, pipeline
+    from edgecnn.cli import choose
 
     opened, models = choose.bench_targets(targets)
     say(f"measuring {opened.root if opened else ', '.join(map(str, models))}")
@@ -249,6 +254,7 @@ def predict(
     json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
 ) -> None:
     """Classify images; prints file, label and probability, tab-separated. The same code runs on the board."""
+    from edgecnn.cli import choose
     from edgecnn.device.commands import predict_files
 
     chosen = model or choose.default_model(runtime)
@@ -305,6 +311,7 @@ def release(
 ) -> None:
     """Gather a complete run's model and exports into one folder with records and a model card."""
     from edgecnn import pipeline
+    from edgecnn.cli import choose
 
     opened = choose.complete_run(run)
     choose.check_recipe(opened, recipe)

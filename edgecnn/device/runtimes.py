@@ -12,7 +12,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -82,14 +81,6 @@ def load(path: Path, *, runtime: str | None = None, threads: int = 1) -> LoadedM
 def installed() -> list[str]:
     """Return the names of the installed runtimes, in order of preference, without importing any."""
     return [name for name, runtime in RUNTIMES.items() if find_spec(runtime.module) is not None]
-
-
-def runtime_version(name: str) -> str:
-    """Return the installed version of runtime `name`."""
-    try:
-        return version(RUNTIMES[name].package)
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def pick(path: Path, runtime: str | None = None) -> str:
