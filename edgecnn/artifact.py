@@ -105,11 +105,18 @@ class Run:
         return [r for r in ("baseline", *found) if record_path(self.model(r)).exists()]
 
 
-def latest_run(runs: Path, *, complete: bool = True) -> Run | None:
-    """Return the run under `runs` finished last (unless `complete`: trained last), or None."""
-    mark = (lambda run: run.bench) if complete else (lambda run: record_path(run.model("baseline")))
-    found = [run for run in map(Run, runs.glob("*")) if mark(run).is_file() and run.config.is_file()]
-    return max(found, key=lambda run: mark(run).stat().st_mtime_ns, default=None)
+# What makes a run trained, exported or complete: files that exist no earlier.
+TRAINED, EXPORTED, COMPLETE = "train/record.json", "export/*/*.json", "bench/bench.json"
+
+
+def latest_run(runs: Path, holding: str = COMPLETE) -> Run | None:
+    """Return the run under `runs` that got its newest file of pattern `holding` last, or None if none has one."""
+    newest = {
+        config.parent: max((path.stat().st_mtime_ns for path in config.parent.glob(holding)), default=0)
+        for config in runs.glob("*/config.toml")
+    }
+    found = [root for root, time in newest.items() if time]
+    return Run(max(found, key=lambda root: newest[root])) if found else None
 
 
 def released(name: str = "edge35k") -> Path:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from edgecnn._tf import keras, tf
 from edgecnn.artifact import write_atomic
 from edgecnn.config import Training
+from edgecnn.errors import GateError
 
 # Called with (steps done, steps in all, metrics so far); for progress bars.
 Observer = Callable[[int, int, dict[str, float]], None]
@@ -75,6 +76,7 @@ def fit(
 
     Images are uint8 [N, H, W, C], labels int64 [N]. Epochs before `first_epoch` do not compete for the best. A
     `checkpoint` of the same settings is continued from; the file is the caller's to remove once the result is safe.
+    Raises `GateError` when the validation loss is never a number.
     """
     _compile(model, training.learning_rate)
     stopping = EarlyStopping(training.patience, first_epoch)
@@ -99,8 +101,12 @@ def fit(
         _save(model, checkpoint, identity, stopping, result, best)
         progress.end(result.history[-1])
     progress.finish()
-    if best is not None:
-        model.set_weights(best)
+    if best is None:
+        raise GateError(
+            f"fit: the validation loss of {len(result.history)} epochs was never a number; "
+            f"lower the learning rate (it was {training.learning_rate})"
+        )
+    model.set_weights(best)
     result.best_epoch = stopping.best_epoch
     return result
 

@@ -22,7 +22,7 @@ ALLOWED = {
     "_tf": {"errors", "device"},
     "data": {"errors", "artifact", "device"},
     "zoo": {"errors", "_tf"},
-    "train": {"_tf", "artifact", "config"},
+    "train": {"_tf", "artifact", "config", "errors"},
     "compress": {"_tf", "config"},
     "export": {"_tf", "config", "errors"},
     "bench": set(),

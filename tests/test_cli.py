@@ -101,7 +101,7 @@ def test_bad_mnist_files_are_one_line(edgecnn: Edgecnn, tmp_path: Path, command:
     }[damage]  # fmt: skip
     done = edgecnn(command, "--data", "mnist", "--data-dir", folder, "--out", tmp_path / "run")
     assert expected in refused(done)
-    assert not (tmp_path / "run" / "train").exists()
+    assert not (tmp_path / "run").exists()
 
 
 def test_no_network_and_no_data_is_one_line(edgecnn: Edgecnn, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from edgecnn import artifact
 from edgecnn.artifact import Run
 from edgecnn.config import configure
 from edgecnn.errors import ArtifactError, ConfigError, GateError
-from edgecnn.pipeline import Target, Workspace, export, load_data, open_run, read_config, train
+from edgecnn.pipeline import Target, Workspace, export, load_data, read_config, train
 from tests.conftest import ROOT, Edgecnn
 
 EXPORTS = {
@@ -112,10 +112,9 @@ def test_another_seed_gives_other_bytes(quick_run: Path, edgecnn: Edgecnn, tmp_p
 
 
 def test_a_run_of_other_settings_is_refused(copied_run: Path) -> None:
-    with pytest.raises(
-        ConfigError, match=r"other settings \(training.epochs: 6 there, 3 asked\); choose another --out"
-    ):
-        open_run(copied_run, configure(recipe="quick", epochs=3))
+    expected = r"other settings \(training.epochs: 6 there, 3 asked\); choose another --out"
+    with pytest.raises(ConfigError, match=expected), begin(configure(recipe="quick", epochs=3), copied_run):
+        pass
 
 
 def test_a_complete_stage_is_not_done_again(copied_run: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 from edgecnn import _tf, zoo
 from edgecnn.config import Training
 from edgecnn.data import DataSet, load
+from edgecnn.errors import GateError
 from edgecnn.train import EarlyStopping, Fit, fit
 
 TRAINING = Training(epochs=3, batch_size=64, learning_rate=2e-3, patience=0)
@@ -72,6 +73,11 @@ def test_the_best_weights_are_restored(data: DataSet, tmp_path: Path) -> None:
     model.set_weights(weights)
     top1 = (_tf.predict(model, data.validation.images[:256]).argmax(axis=1) == data.validation.labels[:256]).mean()
     assert top1 == pytest.approx(result.history[result.best_epoch]["val_accuracy"])
+
+
+def test_a_training_that_diverges_is_refused(data: DataSet, tmp_path: Path) -> None:
+    with pytest.raises(GateError, match="was never a number; lower the learning rate"):
+        trained(data, tmp_path / "c.npz", Training(epochs=2, batch_size=64, learning_rate=float("inf"), patience=0))
 
 
 def test_two_fits_share_nothing(data: DataSet, tmp_path: Path) -> None:

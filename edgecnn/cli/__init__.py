@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import errno
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -34,9 +32,7 @@ from edgecnn.device.errors import DeviceError
 from edgecnn.errors import ArtifactError, EdgecnnError, StorageError
 
 if TYPE_CHECKING:
-    from edgecnn.artifact import Run
     from edgecnn.config import RunConfig
-    from edgecnn.pipeline import Workspace
 
 app = typer.Typer(
     name="edgecnn",
@@ -110,8 +106,8 @@ def train(
     from edgecnn.cli import choose
 
     extras.require("train", needed_by="train")
-    opened = pipeline.open_run(out or choose.run_directory(config), config)
-    with _workspace(opened, data_dir) as work:
+    root = out or choose.run_directory(config)
+    with progress() as observe, pipeline.begin(config, root, data_dir=data_dir, observe=observe) as work:
         path = pipeline.train(work)
     print(path)
 
@@ -128,7 +124,7 @@ def prune(
 
     extras.require("train", needed_by="prune")
     opened = choose.trained_run(run)
-    with _workspace(opened, data_dir) as work:
+    with progress() as observe, pipeline.reopen(opened, data_dir=data_dir, observe=observe) as work:
         recipe = pipeline.prune(work, sparsity=sparsity)
     print(opened.model(recipe))
 
@@ -151,7 +147,8 @@ def quantize(
     extras.require("train", "litert", needed_by="quantize")
     opened = choose.trained_run(run)
     choose.check_recipe(opened, recipe)
-    with _workspace(opened, data_dir, max_drop=max_drop) as work:
+    options: dict[str, Any] = {"max_drop_pp": max_drop, "data_dir": data_dir}
+    with progress() as observe, pipeline.reopen(opened, **options, observe=observe) as work:
         chosen = pipeline.train_quantized(work, recipe) if method == "qat" else recipe
         path = pipeline.export(work, recipe=chosen, target=pipeline.Target("tflite", "int8"))
     print(path)
@@ -188,7 +185,12 @@ def export(
     if opened is not None:
         say(f"exporting {recipe} of run {opened.root}")
         choose.check_recipe(opened, recipe)
-        with _workspace(opened, data_dir, max_drop=max_drop, calibration_images=calibration_images) as work:
+        options: dict[str, Any] = {
+            "max_drop_pp": max_drop,
+            "calibration_images": calibration_images,
+            "data_dir": data_dir,
+        }
+        with progress() as observe, pipeline.reopen(opened, **options, observe=observe) as work:
             path = pipeline.export(work, recipe=recipe, target=target)
     elif model is None and calibration_images is None and (artifact.released() / target.file).exists():
         say(f"no complete run in {choose.RUNS}/: copying the released edge35k, {target.file}")
@@ -226,8 +228,8 @@ def bench(
     opened, models = choose.bench_targets(targets)
     say(f"measuring {opened.root if opened else ', '.join(map(str, models))}")
     if opened is not None:
-        with _workspace(opened, data_dir) as work:
-            pipeline.bench_run(opened, data=work.data, observe=work.observe)
+        with progress() as observe, pipeline.reopen(opened, data_dir=data_dir, observe=observe) as work:
+            pipeline.bench_run(opened, data=work.data, observe=observe)
         out = opened.bench
     else:
         out = Path("edgecnn-bench.json")
@@ -357,19 +359,3 @@ def _configured(arch: str, **options: Any) -> RunConfig:
 def _fail(message: str, code: int) -> NoReturn:
     print(f"error: {message}", file=sys.stderr)
     sys.exit(code)
-
-
-@contextmanager
-def _workspace(
-    opened: Run, data_dir: Path | None, *, max_drop: float | None = None, calibration_images: int | None = None
-) -> Iterator[Workspace]:
-    """Open a run for a stage: locked, its configuration read, its data loaded, a progress bar shown."""
-    from dataclasses import replace
-
-    from edgecnn import artifact, config, pipeline
-
-    settings = pipeline.read_config(opened)
-    settings = replace(settings, exporting=config.adjusted(settings.exporting, max_drop, calibration_images))
-    with artifact.locked(opened), progress() as observe:
-        data = pipeline.load_data(settings, data_dir=data_dir, observe=observe)
-        yield pipeline.Workspace(opened, settings, data, observe)

@@ -6,7 +6,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgecnn.artifact import Run, checked, latest_run, read_bytes, read_record, record_path, released, sha256
+from edgecnn.artifact import (
+    EXPORTED,
+    TRAINED,
+    Run,
+    checked,
+    latest_run,
+    read_bytes,
+    read_record,
+    record_path,
+    released,
+    sha256,
+)
 from edgecnn.cli.terminal import say
 from edgecnn.config import DATA_SETS, RunConfig, configure, to_toml
 from edgecnn.errors import ArtifactError, ConfigError, EdgecnnError, unknown
@@ -27,7 +38,7 @@ def run_directory(config: RunConfig) -> Path:
 
 def trained_run(named: Path | None) -> Run:
     """Return the run that was named, else the one trained last."""
-    run = Run(named) if named is not None else latest_run(RUNS, complete=False)
+    run = Run(named) if named is not None else latest_run(RUNS, TRAINED)
     if run is None:
         raise ArtifactError(f"{RUNS}: no trained run; start one: edgecnn train")
     if named is None:
@@ -71,7 +82,7 @@ def settings_of(source: Path, data: str | None, *, max_drop: float | None, calib
 
 def bench_targets(named: Sequence[Path] | None) -> tuple[Run | None, list[Path]]:
     """Return (a run, []) or (None, the model files) that bench is to measure."""
-    latest = None if named else latest_run(RUNS)
+    latest = None if named else latest_run(RUNS, EXPORTED)
     if latest is not None:
         return latest, []
     targets = list(named or [released()])

@@ -9,30 +9,31 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgecnn import artifact, extras
+from edgecnn import extras
 from edgecnn.artifact import Run
 from edgecnn.config import SCHEMES, RunConfig
 from edgecnn.pipeline.exports import Target, copy_released, export, export_model, pack_predictor
 from edgecnn.pipeline.measure import bench, bench_run
 from edgecnn.pipeline.release import release
 from edgecnn.pipeline.training import prune, train, train_quantized
-from edgecnn.pipeline.workspace import Observer, Workspace, load_data, open_run, read_config, unobserved
+from edgecnn.pipeline.workspace import Observer, Workspace, begin, load_data, read_config, reopen, unobserved
 
 __all__ = [
     "Observer",
     "Target",
     "Workspace",
+    "begin",
     "bench",
     "bench_run",
     "copy_released",
     "export",
     "export_model",
     "load_data",
-    "open_run",
     "pack_predictor",
     "prune",
     "read_config",
     "release",
+    "reopen",
     "run",
     "train",
     "train_quantized",
@@ -50,16 +51,14 @@ def run(config: RunConfig, root: Path, *, data_dir: Path | None = None, observe:
     Raises `ConfigError` when `root` holds a run of other settings, and what the stages raise.
     """
     extras.require("train", "litert", needed_by="run")
-    opened = open_run(root, config)
-    with artifact.locked(opened):
-        work = Workspace(opened, config, load_data(config, data_dir=data_dir, observe=observe), observe)
+    with begin(config, root, data_dir=data_dir, observe=observe) as work:
         train(work)
         pruned = prune(work)
         qat = train_quantized(work, pruned)
         plan = (("baseline", OF_BASELINE), (pruned, OF_PRUNED), (qat, OF_QAT))
         _export_all(work, [(recipe, target) for recipe, targets in plan for target in targets])
-        bench_run(opened, data=work.data, observe=observe)
-    return opened
+        bench_run(work.run, data=work.data, observe=observe)
+    return work.run
 
 
 def _export_all(work: Workspace, exports: list[tuple[str, Target]]) -> None:

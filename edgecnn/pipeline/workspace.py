@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgecnn import artifact, extras
 from edgecnn.artifact import Run
-from edgecnn.config import RunConfig, differences, from_toml, to_toml
+from edgecnn.config import RunConfig, adjusted, differences, from_toml, to_toml
 from edgecnn.errors import ArtifactError, ConfigError
 
 if TYPE_CHECKING:
@@ -37,15 +38,38 @@ class Workspace:
     observe: Observer = unobserved
 
 
-def open_run(root: Path, config: RunConfig) -> Run:
-    """Return the run in `root`, its config.toml written; one that was asked for other settings is refused."""
+@contextmanager
+def begin(
+    config: RunConfig, root: Path, *, data_dir: Path | None = None, observe: Observer = unobserved
+) -> Iterator[Workspace]:
+    """Open run directory `root` for `config`, new or to go on with, and hold it against a second process.
+
+    Nothing is written before the data is there. A run that was asked for other settings is refused.
+    """
     opened = Run(root)
-    if opened.config.exists():
-        if changed := differences(config, read_config(opened)):
-            raise ConfigError(f"{root}: holds a run with other settings ({'; '.join(changed)}); choose another --out")
-    else:
-        artifact.write_atomic(opened.config, to_toml(config))
-    return opened
+    if opened.config.exists() and (changed := differences(config, read_config(opened))):
+        raise ConfigError(f"{root}: holds a run with other settings ({'; '.join(changed)}); choose another --out")
+    data = load_data(config, data_dir=data_dir, observe=observe)
+    with artifact.locked(opened):
+        if not opened.config.exists():
+            artifact.write_atomic(opened.config, to_toml(config))
+        yield Workspace(opened, config, data, observe)
+
+
+@contextmanager
+def reopen(
+    opened: Run,
+    *,
+    max_drop_pp: float | None = None,
+    calibration_images: int | None = None,
+    data_dir: Path | None = None,
+    observe: Observer = unobserved,
+) -> Iterator[Workspace]:
+    """Open a run as its config.toml says, with what is not None replaced, and hold it against a second process."""
+    config = read_config(opened)
+    config = replace(config, exporting=adjusted(config.exporting, max_drop_pp, calibration_images))
+    with artifact.locked(opened):
+        yield Workspace(opened, config, load_data(config, data_dir=data_dir, observe=observe), observe)
 
 
 def read_config(opened: Run) -> RunConfig:
