@@ -15,7 +15,7 @@ from edgecnn import artifact
 from edgecnn.artifact import Run
 from edgecnn.config import configure
 from edgecnn.errors import ArtifactError, ConfigError, GateError
-from edgecnn.pipeline import Target, Workspace, export, load_data, read_config, train
+from edgecnn.pipeline import Target, Workspace, begin, export, load_data, read_config, train
 from tests.conftest import ROOT, Edgecnn
 
 EXPORTS = {
