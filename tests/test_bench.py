@@ -5,7 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgecnn.bench.accuracy import top1_accuracy, wilson_interval
+from edgecnn.bench.accuracy import (
+    confusion_matrix,
+    expected_calibration_error,
+    mcnemar_exact,
+    per_class_recall,
+    top1_accuracy,
+    wilson_interval,
+)
 from edgecnn.bench.latency import Latency, measure_interleaved, measure_latency, median_round
 from edgecnn.bench.parity import compare
 
@@ -42,6 +49,33 @@ def test_top1_counts_what_is_right() -> None:
     accuracy = top1_accuracy(probabilities, np.array([0, 1, 2, 0]))
     assert (accuracy.top1, accuracy.images) == (0.75, 4)
     assert accuracy.top1_low < 0.75 < accuracy.top1_high
+
+
+def test_confusion_has_truth_down_and_prediction_across() -> None:
+    probabilities = np.eye(3, dtype=np.float32)[[0, 1, 1, 2]]
+    confusion = confusion_matrix(probabilities, np.array([0, 1, 0, 0]))
+    assert confusion.tolist() == [[1, 1, 1], [0, 1, 0], [0, 0, 0]]
+    assert per_class_recall(confusion) == [pytest.approx(1 / 3), 1.0, None]
+
+
+def test_calibration_error_is_the_gap_between_sure_and_right() -> None:
+    sure = np.tile(np.array([[0.9, 0.1]], np.float32), (10, 1))
+    assert expected_calibration_error(sure, np.array([0] * 9 + [1])) == pytest.approx(0, abs=1e-6)
+    assert expected_calibration_error(sure, np.array([0] * 4 + [1] * 6)) == pytest.approx(0.5, abs=1e-6)
+    certain = np.eye(2, dtype=np.float32)
+    assert expected_calibration_error(certain, np.array([0, 1])) == 0
+
+
+@pytest.mark.parametrize(("only", "other_only"), [(0, 0), (1, 0), (3, 9), (10, 10), (0, 12), (40, 61)])
+def test_mcnemar_is_the_exact_binomial(only: int, other_only: int) -> None:
+    from scipy.stats import binomtest
+
+    right = np.array([True] * only + [False] * other_only + [True, False])
+    other = np.array([False] * only + [True] * other_only + [True, False])
+    tosses = only + other_only
+    expected = binomtest(only, tosses).pvalue if tosses else 1.0
+    assert mcnemar_exact(right, other) == pytest.approx(expected)
+    assert mcnemar_exact(right, other) == mcnemar_exact(other, right)
 
 
 def test_latency_calls_warmup_and_runs_and_keeps_the_tail() -> None:

@@ -1,9 +1,9 @@
-"""Top-1 accuracy with its 95 % Wilson interval."""
+"""Top-1 accuracy with its 95 % Wilson interval, where it goes wrong, how sure it is, and whether two models differ."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import sqrt
+from math import comb, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,3 +40,40 @@ def wilson_interval(correct: int, total: int) -> tuple[float, float]:
     half = _Z * sqrt(share * (1 - share) / total + spread / (4 * total)) / (1 + spread)
     # At the ends the bound is exact; rounding must not push it past.
     return (0.0 if correct == 0 else centre - half), (1.0 if correct == total else centre + half)
+
+
+def confusion_matrix(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return counts [classes, classes]: true class down, predicted class across."""
+    classes = probabilities.shape[1]
+    pairs = labels * classes + probabilities.argmax(axis=1)
+    return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
+
+
+def per_class_recall(confusion: NDArray[np.int64]) -> list[float | None]:
+    """Return the share of each class that was found; None for a class that has no image."""
+    return [float(row[i] / row.sum()) if row.sum() else None for i, row in enumerate(confusion)]
+
+
+def expected_calibration_error(
+    probabilities: NDArray[np.float32], labels: NDArray[np.int64], *, bins: int = 15
+) -> float:
+    """Return the mean distance between confidence and accuracy, weighted by images, over equal-width bins.
+
+    M. P. Naeini et al. (2015); C. Guo et al., "On Calibration of Modern Neural Networks" (2017), with 15 bins.
+    """
+    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    index = np.minimum((confidence * bins).astype(np.int64), bins - 1)
+    gaps = [abs(float(right[index == b].sum()) - float(confidence[index == b].sum())) for b in range(bins)]
+    return sum(gaps) / len(labels)
+
+
+def mcnemar_exact(right: NDArray[np.bool_], other_right: NDArray[np.bool_]) -> float:
+    """Return the two-sided p of McNemar's exact test for two models on the same images (bool [N] each).
+
+    Only images that one reads and the other does not tell them apart; under no difference each is a coin toss
+    (Q. McNemar, 1947; exact binomial form). A p near 1 says: this difference is noise.
+    """
+    only, other_only = int((right & ~other_right).sum()), int((~right & other_right).sum())
+    tosses = only + other_only
+    tail = sum(comb(tosses, k) for k in range(min(only, other_only) + 1))
+    return float(min(1.0, 2 * tail / 2**tosses))
