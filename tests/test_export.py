@@ -53,7 +53,7 @@ def test_export_agrees_with_keras_and_repeats(model: Any, images: Any, tmp_path:
 
 
 def test_int8_tflite_takes_the_pixels_as_they_are(quick_run: Path) -> None:
-    spec = Predictor(quick_run / "export" / "baseline" / "int8.tflite").model.input
+    spec = Predictor(quick_run / "export" / "baseline" / "int8.tflite").input
     assert (spec.dtype, spec.shape, spec.zero_point) == ("uint8", (1, 28, 28, 1), 0)
     assert spec.scale == pytest.approx(1 / 255)
 
@@ -62,8 +62,8 @@ def test_dynamic_batch_takes_any_batch(model: Any, images: Any, tmp_path: Path) 
     path = tmp_path / "float32-batchN.onnx"
     path.write_bytes(to_onnx(model, scheme="float32", dynamic_batch=True))
     predictor = Predictor(path)
-    assert predictor.model.input.shape == (-1, 28, 28, 1)
-    batch = predictor.model.invoke(predictor.encode(images[1][:7]))
+    assert predictor.input.shape == (-1, 28, 28, 1)
+    (batch,) = predictor.model.invoke([predictor.encode(images[1][:7])])
     assert np.allclose(batch, predictor.probabilities(images[1][:7]), atol=1e-6)
 
 

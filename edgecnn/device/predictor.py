@@ -36,9 +36,9 @@ class Predictor:
     def __init__(self, model: str | Path, *, runtime: str | None = None, threads: int = 1) -> None:
         path = Path(model)
         self.model = load(path, runtime=runtime, threads=threads)
-        check_input(self.model)
-        self.labels = _labels(self.model, read_record(path))
-        self._encoding = input_encoding(self.model.input)
+        self.input, self.output = image_classifier(self.model)
+        self.labels = _labels(path, self.output.shape[1], read_record(path))
+        self._encoding = input_encoding(self.input)
 
     def predict(self, image: str | Path | NDArray[np.uint8]) -> Prediction:
         """Return the prediction for an image file, or for a uint8 array [H, W] of any size."""
@@ -54,8 +54,8 @@ class Predictor:
     def probabilities(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return class probabilities [N, classes] of canonical images uint8 [N, 28, 28, 1], one inference each."""
         encoded = self.encode(pixels)
-        raw = np.concatenate([self.model.invoke(encoded[i : i + 1]) for i in range(len(encoded))])
-        return decode_output(raw, self.model.output)
+        raw = np.concatenate([self.model.invoke([encoded[i : i + 1]])[0] for i in range(len(encoded))])
+        return decode_output(raw, self.output)
 
     def encode(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
         """Return canonical images uint8 [N, 28, 28, 1] as the model's input type; raises `ImageError` for others."""
@@ -65,13 +65,17 @@ class Predictor:
         return encoded
 
 
-def check_input(model: LoadedModel) -> None:
-    """Raise `ModelError` unless `model` maps one 28x28x1 image to a row of scores."""
-    shape, scores = model.input.shape, model.output.shape
+def image_classifier(model: LoadedModel) -> tuple[TensorSpec, TensorSpec]:
+    """Return input and output of a model that maps one 28x28x1 image to a row of scores; else `ModelError`."""
+    if len(model.inputs) != 1 or len(model.outputs) != 1:
+        found = f"{len(model.inputs)} inputs and {len(model.outputs)} outputs"
+        raise ModelError(f"{model.path}: {found}; expected one of each; give an image classifier")
+    shape, scores = model.inputs[0].shape, model.outputs[0].shape
     if len(shape) != 4 or shape[1:] != INPUT_SHAPE or shape[0] not in (1, -1):
         raise ModelError(f"{model.path}: input is {list(shape)}; expected [1, 28, 28, 1]; give a model for such images")
     if len(scores) != 2 or scores[1] < 2:
         raise ModelError(f"{model.path}: output is {list(scores)}; expected [1, classes]; give a classifier")
+    return model.inputs[0], model.outputs[0]
 
 
 def input_encoding(spec: TensorSpec) -> NDArray[Any]:
@@ -100,11 +104,8 @@ def decode_output(raw: NDArray[Any], spec: TensorSpec) -> NDArray[np.float32]:
     return ((raw.astype(np.float64) - spec.zero_point) * spec.scale).astype(np.float32)
 
 
-def _labels(model: LoadedModel, record: dict[str, Any]) -> list[str]:
-    classes = model.output.shape[1]
+def _labels(path: Path, classes: int, record: dict[str, Any]) -> list[str]:
     labels = record.get("labels") or [str(i) for i in range(classes)]
     if len(labels) != classes:
-        raise ModelError(
-            f"{model.path}: {classes} classes, its record names {len(labels)}; copy model and record together"
-        )
+        raise ModelError(f"{path}: {classes} classes, its record names {len(labels)}; copy model and record together")
     return [str(label) for label in labels]

@@ -22,7 +22,9 @@ from numpy.typing import NDArray
 from edgecnn.device.errors import DeviceError, ModelError, RuntimeMissingError
 from edgecnn.device.quiet import quiet
 
-Invoke = Callable[[NDArray[Any]], NDArray[Any]]
+Arrays = list[NDArray[Any]]
+Invoke = Callable[[Arrays], Arrays]
+Loaded = tuple[list["TensorSpec"], list["TensorSpec"], Invoke]
 PROBE_TIMEOUT_S = 60
 
 
@@ -39,12 +41,12 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model ready to run: `invoke` takes an array of the input's shape and dtype and returns the output's."""
+    """A model ready to run: `invoke` takes an array per input, of its shape and dtype, and returns one per output."""
 
     path: Path
     runtime: str
-    input: TensorSpec
-    output: TensorSpec
+    inputs: list[TensorSpec]
+    outputs: list[TensorSpec]
     invoke: Invoke
 
 
@@ -55,7 +57,7 @@ class Runtime:
     module: str
     package: str
     suffix: str
-    load: Callable[[bytes, int], tuple[TensorSpec, TensorSpec, Invoke]]
+    load: Callable[[bytes, int], Loaded]
 
 
 def load(path: Path, *, runtime: str | None = None, threads: int = 1) -> LoadedModel:
@@ -70,12 +72,12 @@ def load(path: Path, *, runtime: str | None = None, threads: int = 1) -> LoadedM
         probe(path, chosen)
     try:
         with quiet():
-            given, returned, invoke = RUNTIMES[chosen].load(content, threads)
+            inputs, outputs, invoke = RUNTIMES[chosen].load(content, threads)
     except DeviceError:
         raise
     except Exception as error:  # the runtimes raise almost anything for a file they cannot read
         raise ModelError(f"{path}: {chosen} cannot load it ({_one_line(error)}); export it again") from None
-    return LoadedModel(path, chosen, given, returned, invoke)
+    return LoadedModel(path, chosen, inputs, outputs, invoke)
 
 
 def installed() -> list[str]:
@@ -140,6 +142,11 @@ def vouched_for(path: Path, content: bytes) -> bool:
     return True
 
 
+def zeros(spec: TensorSpec) -> NDArray[Any]:
+    """Return zeros of an input's shape and dtype, with 1 for every size that is open."""
+    return np.zeros([max(1, n) for n in spec.shape], spec.dtype)
+
+
 def probe(path: Path, runtime: str) -> None:
     """Load `path` and run it once on zeros in a child process; raises `ModelError` when that fails or dies."""
     # The package's root is a folder, or predict.pyz itself.
@@ -168,38 +175,38 @@ def _probed() -> None:
     path, runtime = sys.argv[2:]
     try:
         with quiet():
-            given, _, invoke = RUNTIMES[runtime].load(Path(path).read_bytes(), 1)
-            invoke(np.zeros([max(1, n) for n in given.shape], given.dtype))
+            inputs, _, invoke = RUNTIMES[runtime].load(Path(path).read_bytes(), 1)
+            invoke([zeros(spec) for spec in inputs])
     except Exception as error:
         print(_one_line(error))
         sys.exit(1)
 
 
-def _load_litert(content: bytes, threads: int) -> tuple[TensorSpec, TensorSpec, Invoke]:
+def _load_litert(content: bytes, threads: int) -> Loaded:
     from ai_edge_litert.interpreter import Interpreter
 
     return _from_interpreter(Interpreter, content, threads)
 
 
-def _load_tflite_runtime(content: bytes, threads: int) -> tuple[TensorSpec, TensorSpec, Invoke]:
+def _load_tflite_runtime(content: bytes, threads: int) -> Loaded:
     from tflite_runtime.interpreter import Interpreter
 
     return _from_interpreter(Interpreter, content, threads)
 
 
-def _from_interpreter(interpreter_class: Any, content: bytes, threads: int) -> tuple[TensorSpec, TensorSpec, Invoke]:
+def _from_interpreter(interpreter_class: Any, content: bytes, threads: int) -> Loaded:
     interpreter = interpreter_class(model_content=content, num_threads=threads)
     interpreter.allocate_tensors()
     given, returned = interpreter.get_input_details(), interpreter.get_output_details()
-    _expect_one_each(len(given), len(returned))
-    source, sink = given[0]["index"], returned[0]["index"]
+    sources, sinks = [d["index"] for d in given], [d["index"] for d in returned]
 
-    def invoke(array: NDArray[Any]) -> NDArray[Any]:
-        interpreter.set_tensor(source, array)
+    def invoke(arrays: Arrays) -> Arrays:
+        for index, array in zip(sources, arrays, strict=True):
+            interpreter.set_tensor(index, array)
         interpreter.invoke()
-        return interpreter.get_tensor(sink)  # type: ignore[no-any-return]
+        return [interpreter.get_tensor(index) for index in sinks]
 
-    return _tflite_spec(given[0]), _tflite_spec(returned[0]), invoke
+    return [_tflite_spec(d) for d in given], [_tflite_spec(d) for d in returned], invoke
 
 
 def _tflite_spec(details: dict[str, Any]) -> TensorSpec:
@@ -208,7 +215,7 @@ def _tflite_spec(details: dict[str, Any]) -> TensorSpec:
     return TensorSpec(details["name"], shape, np.dtype(details["dtype"]).name, float(scale), int(zero_point))
 
 
-def _load_ort(content: bytes, threads: int) -> tuple[TensorSpec, TensorSpec, Invoke]:
+def _load_ort(content: bytes, threads: int) -> Loaded:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -216,13 +223,12 @@ def _load_ort(content: bytes, threads: int) -> tuple[TensorSpec, TensorSpec, Inv
     options.log_severity_level = 4
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     given, returned = session.get_inputs(), session.get_outputs()
-    _expect_one_each(len(given), len(returned))
-    source, sink = given[0].name, [returned[0].name]
+    sources, sinks = [argument.name for argument in given], [argument.name for argument in returned]
 
-    def invoke(array: NDArray[Any]) -> NDArray[Any]:
-        return session.run(sink, {source: array})[0]  # type: ignore[no-any-return]
+    def invoke(arrays: Arrays) -> Arrays:
+        return session.run(sinks, dict(zip(sources, arrays, strict=True)))  # type: ignore[no-any-return]
 
-    return _onnx_spec(given[0]), _onnx_spec(returned[0]), invoke
+    return [_onnx_spec(a) for a in given], [_onnx_spec(a) for a in returned], invoke
 
 
 def _onnx_spec(argument: Any) -> TensorSpec:
@@ -233,13 +239,6 @@ def _onnx_spec(argument: Any) -> TensorSpec:
         .replace("float3216", "float16")
     )
     return TensorSpec(argument.name, tuple(n if isinstance(n, int) else -1 for n in argument.shape), dtype)
-
-
-def _expect_one_each(inputs: int, outputs: int) -> None:
-    if (inputs, outputs) != (1, 1):
-        raise ModelError(
-            f"model: {inputs} inputs and {outputs} outputs; expected one of each; give an image classifier"
-        )
 
 
 def _one_line(error: Exception) -> str:

@@ -164,7 +164,7 @@ def _compared(path: Path, content: bytes, model: Any, work: Workspace) -> tuple[
     reference = _tf.predict(model, validation.images)
     own, parent = (top1_accuracy(p, validation.labels).top1 for p in (got, reference))
     parity = compare(reference, got)
-    spec = predictor.model.input
+    spec = predictor.input
     unit_range = [0, 1] if spec.dtype == "float32" else [0, 255]
     return {"shape": list(spec.shape), "dtype": spec.dtype, "range": unit_range}, {
         "validation_top1": own,

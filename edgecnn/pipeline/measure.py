@@ -101,7 +101,7 @@ def _accuracy(predictor: Predictor, data: DataSet | None, *, where: str) -> dict
 
     if data is None:
         return {"top1": None, "top1_low": None, "top1_high": None}
-    if data.input_shape != predictor.model.input.shape[1:] or len(data.labels) != len(predictor.labels):
+    if data.input_shape != predictor.input.shape[1:] or len(data.labels) != len(predictor.labels):
         raise DataError(f"bench {where}: {data.name} has other images or classes; name its own with --data")
     measured = asdict(top1_accuracy(predictor.probabilities(data.test.images), data.test.labels))
     return {key: measured[key] for key in ("top1", "top1_low", "top1_high")}
@@ -113,7 +113,7 @@ def _timed(predictor: Predictor, data: DataSet | None) -> Callable[[], object]:
 
     pixels = np.zeros((1, 28, 28, 1), np.uint8) if data is None else data.test.images[:1]
     sample = predictor.encode(pixels)
-    return lambda: predictor.model.invoke(sample)
+    return lambda: predictor.model.invoke([sample])
 
 
 def _conditions() -> dict[str, Any]:
