@@ -31,6 +31,7 @@ smoke: $(READY)  ## build the wheel, install it with the runtime's dependencies 
 bench: $(READY)  ## measure the released models and the time of the commands; write the figures into README.md
 	$(BIN)/edgecnn bench models/edge35k --json benchmarks/released.json
 	$(BIN)/python -m benchmarks.commands
+	$(BIN)/python -m benchmarks.overhead
 	$(BIN)/python -m benchmarks.readme
 
 models: $(READY)  ## train and release edge35k again (MNIST; about 10 minutes on 2 cores; goes on after a kill)

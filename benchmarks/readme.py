@@ -10,7 +10,7 @@ from typing import Any
 
 from edgecnn import config
 from edgecnn.cli import app
-from edgecnn.report.table import BENCH_HEADINGS, bench_rows, to_markdown
+from edgecnn.report.table import BENCH_HEADINGS, bench_rows, notes, to_markdown
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
@@ -74,10 +74,11 @@ def released() -> str:
     conditions = recorded["conditions"]
     latency = conditions["latency"]
     table = to_markdown(BENCH_HEADINGS, bench_rows(recorded["results"]))
+    said = "\n".join(f"- {note}" for note in notes(recorded))
     return (
         f"Top-1 on the test images of {recorded['data']['name']} with its 95 % Wilson interval; latency of one\n"
         f"inference at batch 1 on one thread, Python call included: the median of {latency['rounds']} rounds of\n"
-        f"{latency['runs']:,} calls, the models taking turns, on {conditions['host']['cpu']}.\n\n{table}"
+        f"{latency['seconds_at_least']:g} s, the models taking turns, on {conditions['cpu']}.\n\n{table}\n{said}"
     )
 
 

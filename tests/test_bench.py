@@ -1,5 +1,7 @@
 """Measuring: intervals against published values, percentiles that leave nothing out."""
 
+import time
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -13,7 +15,9 @@ from edgecnn.bench.accuracy import (
     top1_accuracy,
     wilson_interval,
 )
-from edgecnn.bench.latency import Latency, measure_interleaved, measure_latency, median_round
+from edgecnn.bench.budget import BudgetError, broken, parse
+from edgecnn.bench.conditions import conditions, reasons
+from edgecnn.bench.latency import Latency, measure_latency, median_round, ratio_to, spread, warm_up
 from edgecnn.bench.parity import compare
 
 
@@ -78,36 +82,50 @@ def test_mcnemar_is_the_exact_binomial(only: int, other_only: int) -> None:
     assert mcnemar_exact(right, other) == mcnemar_exact(other, right)
 
 
-def test_latency_calls_warmup_and_runs_and_keeps_the_tail() -> None:
+def test_latency_keeps_the_tail() -> None:
     calls = []
 
     def invoke() -> None:
         calls.append(1)
-        if len(calls) > 5 and len(calls) % 10 == 0:
+        if len(calls) % 10 == 0:
             sum(range(20_000))  # every tenth call is slow
 
-    latency = measure_latency(invoke, warmup=5, runs=100)
-    assert len(calls) == 105
-    assert (latency.runs, latency.warmup) == (100, 5)
+    latency = measure_latency(invoke, runs=100)
+    assert len(calls) == latency.runs == 100
     assert 0 < latency.p50_us <= latency.p90_us < latency.p99_us
+
+
+def test_latency_goes_on_until_the_time_has_passed() -> None:
+    started = time.perf_counter()
+    latency = measure_latency(lambda: None, runs=1, seconds=0.05)
+    assert time.perf_counter() - started >= 0.05
+    assert latency.runs > 100
 
 
 def test_zero_runs_are_refused() -> None:
     with pytest.raises(ValueError, match="0 runs; expected at least 1"):
-        measure_latency(lambda: None, warmup=0, runs=0)
+        measure_latency(lambda: None, runs=0)
 
 
-def test_interleaving_takes_turns() -> None:
-    calls: list[str] = []
-    rounds = measure_interleaved([lambda: calls.append("A"), lambda: calls.append("B")], rounds=3, warmup=1, runs=2)
-    assert "".join(calls) == "AAABBB" * 3
-    assert [len(of_one) for of_one in rounds] == [3, 3]
+def test_warm_up_ends_when_stable_and_goes_on_while_it_is_not() -> None:
+    assert warm_up(lambda: time.sleep(0.001), seconds=5, batch=5, tolerance=0.5) < 100
+    slower = iter(range(10**9))
+    calls = warm_up(lambda: sum(range(20 * next(slower))), seconds=0.2, batch=10)
+    assert calls > 30
 
 
 def test_the_median_round_is_one_that_was_measured() -> None:
-    rounds = [Latency(p50, p50 + 1, p50 + 2, 10, 1) for p50 in (9.0, 1.0, 5.0, 30.0, 4.0)]
-    assert median_round(rounds) == Latency(5.0, 6.0, 7.0, 10, 1)
+    rounds = [Latency(p50, p50 + 1, p50 + 2, 10) for p50 in (9.0, 1.0, 5.0, 30.0, 4.0)]
+    assert median_round(rounds) == Latency(5.0, 6.0, 7.0, 10)
     assert median_round(rounds[:2]).p50_us == 1.0
+    assert spread(rounds) == pytest.approx(29)
+
+
+def test_ratios_are_formed_round_by_round() -> None:
+    """A machine that halves its speed in the middle changes both alike, and no ratio."""
+    baseline = [Latency(p50, 0, 0, 1) for p50 in (10, 10, 20, 20, 20)]
+    twice = [Latency(2 * b.p50_us, 0, 0, 1) for b in baseline]
+    assert ratio_to(twice, baseline) == 2
 
 
 def test_parity_measures_agreement_and_error() -> None:
@@ -118,3 +136,60 @@ def test_parity_measures_agreement_and_error() -> None:
     assert parity.max_abs_error == pytest.approx(0.5)
     with pytest.raises(ValueError, match="expected the same shape"):
         compare(reference, candidate[:1])
+
+
+ROWS = [
+    {"artifact": "export/int8.tflite", "runtime": "litert", "top1": 0.98, "size_bytes": 45_000, "p50_us": None},
+    {"artifact": "export/float32.onnx", "runtime": "ort", "top1": 0.99, "size_bytes": 143_000, "p50_us": 60.0},
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[budget]\ntop1_min = 0.97", []),
+        ("[budget]\ntop1_min = 0.985", ["export/int8.tflite (litert): top1 is 0.98; top1_min is 0.985"]),
+        (
+            "[budget]\nsize_bytes_max = 45000",
+            ["export/float32.onnx (ort): size_bytes is 143000; size_bytes_max is 45000"],
+        ),
+        ("[budget]\np50_us_max = 100", ["export/int8.tflite (litert): p50_us is not measured; p50_us_max is 100"]),
+        ("[budget]\ntop1_min = 0.985\n[budget.'int8.tflite']\ntop1_min = 0.9", []),
+        ("[budget.'gone.tflite']\ntop1_min = 0.9", ["gone.tflite: in the budget, not measured"]),
+    ],
+)
+def test_a_budget_names_each_line_that_is_broken(text: str, expected: list[str]) -> None:
+    assert broken(parse(text, where="budget.toml"), ROWS) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[budget", r"no \[budget\] table"),
+        ("[limits]\ntop1_min = 1", r"no \[budget\] table"),
+        ("[budget]", r"\[budget\] is empty; a budget without limits checks nothing"),
+        ("[budget]\ntop2_min = 1", "'top2_min' is unknown; expected one of: .*top1_min"),
+        ("[budget]\ntop1_min = 'high'", "top1_min is 'high'; expected a number"),
+        ("[budget]\ntop1_min = nan", "top1_min is nan; expected a number"),
+    ],
+)
+def test_a_budget_that_cannot_be_checked_is_refused(text: str, message: str) -> None:
+    with pytest.raises(BudgetError, match=f"budget.toml: {message}"):
+        parse(text, where="budget.toml")
+
+
+def test_conditions_are_those_of_this_machine() -> None:
+    found = conditions(look_s=0.05)
+    assert found["cpu"]
+    assert found["cores"] >= 1
+    assert 0 <= found["busy_cores"] <= found["cores"]
+    assert found["not_clean"] == reasons(found)
+
+
+def test_a_busy_or_throttled_machine_is_not_clean() -> None:
+    clean = {"busy_cores": 0.05, "governor": None, "throttled": None}
+    assert reasons(clean) == []
+    assert reasons(clean | {"busy_cores": 1.0}) == ["other programs keep 1.00 cores busy"]
+    assert reasons(clean | {"governor": "powersave"}) == ["CPU governor is powersave, not performance"]
+    assert reasons(clean | {"throttled": 0x50005}) == ["board reports undervoltage", "board reports throttled"]
+    assert reasons(clean | {"throttled": 0x50000}) == [], "it was, since boot; it is not now"

@@ -9,6 +9,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edgecnn import artifact
@@ -75,11 +76,17 @@ def test_bench_has_a_row_per_artifact_and_runtime(quick_run: Path) -> None:
     assert names == {f"export/{recipe}/{file}" for recipe, files in EXPORTS.items() for file in files}
     assert result["schema"] == 1
     assert result["data"]["test_images"] == 359
+    assert result["baseline"] == "export/baseline/float32.onnx"
     for row in result["results"]:
         assert 0 <= row["top1_low"] <= row["top1"] <= row["top1_high"] <= 1
         assert 0 < row["p50_us"] <= row["p90_us"] <= row["p99_us"]
         assert row["gzip_bytes"] < row["size_bytes"]
         assert row["threads"] == 1
+        assert row["cold_start_ms"] > 0
+        assert row["error"] is None
+        assert np.sum(row["confusion"]) == 359
+        assert np.trace(row["confusion"]) == pytest.approx(row["top1"] * 359)
+        assert len(row["rounds_p50_us"]) == 5
 
 
 def test_sparsity_shows_in_gzip(quick_run: Path) -> None:

@@ -11,7 +11,7 @@ from edgecnn import artifact
 from edgecnn.bench.accuracy import top1_accuracy
 from edgecnn.device import Predictor
 from edgecnn.device.preprocessing import to_mnist
-from tests.conftest import RELEASED, ROOT
+from tests.conftest import RELEASED, ROOT, Edgecnn
 
 pytestmark = pytest.mark.skipif(not RELEASED.is_dir(), reason="models/edge35k is not released yet")
 FILES = ("float32.tflite", "int8.tflite", "float32.onnx", "int8.onnx")
@@ -40,6 +40,12 @@ def test_accuracy_is_what_the_card_says(mnist_test: tuple[np.ndarray, np.ndarray
     got = top1_accuracy(Predictor(RELEASED / file).probabilities(images), labels)
     assert got.top1 == pytest.approx(recorded["top1"], abs=0.0003), "three of 10,000: another CPU rounds differently"
     assert got.top1 >= 0.991
+
+
+def test_the_release_keeps_its_budget(mnist_dir: Path, edgecnn: Edgecnn, tmp_path: Path) -> None:
+    data = ("--data", "mnist", "--data-dir", mnist_dir, "--json", tmp_path / "bench.json")
+    done = edgecnn("bench", "--quick", RELEASED, *data, "--check", ROOT / "benchmarks" / "budget.toml")
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda path: path.name)

@@ -1,62 +1,82 @@
-"""Latency of one call, in microseconds: nothing subtracted, no run left out."""
+"""Latency of one call, in microseconds: nanosecond clock, nothing subtracted, no call left out."""
 
 from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Sequence
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from statistics import median
 
 import numpy as np
 
 
 @dataclass(frozen=True)
 class Latency:
-    """Percentiles over `runs` timed calls, after `warmup` calls that were not timed."""
+    """Percentiles over all `runs` calls of one round."""
 
     p50_us: float
     p90_us: float
     p99_us: float
     runs: int
-    warmup: int
 
 
-def measure_latency(invoke: Callable[[], object], *, warmup: int, runs: int) -> Latency:
-    """Time `runs` calls of `invoke` one by one with the nanosecond clock.
+def measure_latency(invoke: Callable[[], object], *, runs: int, seconds: float = 0.0) -> Latency:
+    """Time calls of `invoke` one by one until there are `runs` of them and `seconds` have passed.
 
     Garbage collection is held off meanwhile: its pauses belong to whoever made the garbage.
     """
     if runs < 1:
         raise ValueError(f"measure_latency: {runs} runs; expected at least 1")
-    for _ in range(warmup):
-        invoke()
     clock = time.perf_counter_ns
-    durations = np.empty(runs, dtype=np.int64)
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        for i in range(runs):
+    durations = array("q")
+    with _no_garbage_collection():
+        end = clock() + int(seconds * 1e9)
+        while len(durations) < runs or clock() < end:
             start = clock()
             invoke()
-            durations[i] = clock() - start
-    finally:
-        if collecting:
-            gc.enable()
+            durations.append(clock() - start)
     p50, p90, p99 = (float(value) / 1000 for value in np.percentile(durations, (50, 90, 99)))
-    return Latency(p50, p90, p99, runs, warmup)
+    return Latency(p50, p90, p99, len(durations))
 
 
-def measure_interleaved(
-    invokes: Sequence[Callable[[], object]], *, rounds: int, warmup: int, runs: int
-) -> list[list[Latency]]:
-    """Measure all `invokes` in turn, `rounds` times over (A B C A B C ...); return the rounds of each.
+def warm_up(invoke: Callable[[], object], *, seconds: float, batch: int = 50, tolerance: float = 0.02) -> int:
+    """Call `invoke` until three batches in a row have medians within `tolerance`, or `seconds` have passed.
 
-    A machine whose speed drifts or halves for a while then hurts none of them more than another.
+    Returns the number of calls.
     """
-    turns = [[measure_latency(invoke, warmup=warmup, runs=runs) for invoke in invokes] for _ in range(rounds)]
-    return [list(of_one) for of_one in zip(*turns, strict=True)]
+    medians: list[float] = []
+    end = time.perf_counter() + seconds
+    while True:
+        medians.append(measure_latency(invoke, runs=batch).p50_us)
+        last = medians[-3:]
+        if time.perf_counter() >= end or (len(last) == 3 and max(last) <= min(last) * (1 + tolerance)):
+            return batch * len(medians)
 
 
 def median_round(rounds: Sequence[Latency]) -> Latency:
     """Return the round whose p50 is the median (the lower one of an even number)."""
     return sorted(rounds, key=lambda r: r.p50_us)[(len(rounds) - 1) // 2]
+
+
+def spread(rounds: Sequence[Latency]) -> float:
+    """Return how far the slowest round's p50 lies above the fastest one's, as a fraction."""
+    return max(r.p50_us for r in rounds) / min(r.p50_us for r in rounds) - 1
+
+
+def ratio_to(rounds: Sequence[Latency], baseline: Sequence[Latency]) -> float:
+    """Return the median, over the rounds, of p50 divided by the baseline's p50 in the same round."""
+    return median(own.p50_us / other.p50_us for own, other in zip(rounds, baseline, strict=True))
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()

@@ -215,31 +215,50 @@ def bench(
             show_default=False,
         ),
     ] = None,
+    runtime: Annotated[
+        str | None, typer.Option("--runtime", help="Runtimes, by comma. Default: all installed.")
+    ] = None,
+    threads: Annotated[int, typer.Option("--threads", min=1, help="Threads of a runtime.")] = 1,
+    pin: Annotated[str | None, typer.Option("--pin", help="Cores to run on, by comma: 0 or 2,3.")] = None,
+    shape: Annotated[str | None, typer.Option("--shape", help="Input shape for a model that leaves it open.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="A look: rounds of a tenth of a second.")] = False,
+    thorough: Annotated[bool, typer.Option("--thorough", help="MLPerf Tiny's rule: rounds of ten seconds.")] = False,
+    baseline: Annotated[str | None, typer.Option("--baseline", help="Artifact that ratios refer to.")] = None,
+    check: Annotated[
+        Path | None, typer.Option("--check", help="Budget file (TOML); exit 1, naming each limit that is broken.")
+    ] = None,
     json: Annotated[
         Path | None, typer.Option("--json", help="Where the JSON goes. Default: the run's bench/bench.json.")
     ] = None,
     data: Annotated[str | None, typer.Option("--data", help="Data set for model files that have no record.")] = None,
     data_dir: DataDirOption = None,
 ) -> None:
-    """Measure accuracy, size and latency of exported models in every installed runtime."""
+    """Measure accuracy, size, latency and cold start of models, each in a process of its own, taking turns."""
     from edgecnn import artifact, pipeline
     from edgecnn.cli import choose
 
+    limits = choose.budget(check)
+    options: dict[str, Any] = {
+        "setting": choose.setting(quick=quick, thorough=thorough, threads=threads, pin=pin, shape=shape),
+        "runtimes": runtime.split(",") if runtime else None,
+        "baseline": baseline,
+    }
     opened, models = choose.bench_targets(targets)
     say(f"measuring {opened.root if opened else ', '.join(map(str, models))}")
     if opened is not None:
-        with progress() as observe, pipeline.reopen(opened, data_dir=data_dir, observe=observe) as work:
-            pipeline.bench_run(opened, data=work.data, observe=observe)
         out = opened.bench
+        with progress() as observe, pipeline.reopen(opened, data_dir=data_dir, observe=observe) as work:
+            result = pipeline.bench_run(opened, data=work.data, observe=observe, **options)
     else:
-        out = Path("edgecnn-bench.json")
+        out = json or Path("edgecnn-bench.json")
         with progress() as observe:
             known = choose.data_of(models, data, data_dir=data_dir, observe=observe)
-            pipeline.bench(models, data=known, out=json or out, observe=observe)
-    if opened is not None and json is not None:
-        artifact.write_atomic(json, out.read_text())
-    print_bench(json or out)
+            result = pipeline.bench(models, data=known, out=out, must_fit=data is not None, observe=observe, **options)
+    if json not in (None, out):
+        artifact.write_atomic(Path(json or out), out.read_text())
+    print_bench(out)
     print(json or out)
+    pipeline.check_budget(result, limits)
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +24,8 @@ from edgecnn.config import DATA_SETS, RunConfig, configure, to_toml
 from edgecnn.errors import ArtifactError, ConfigError, EdgecnnError, unknown
 
 if TYPE_CHECKING:
+    from edgecnn.bench.budget import Budget
+    from edgecnn.bench.session import Setting
     from edgecnn.data import DataSet
     from edgecnn.pipeline import Observer
 
@@ -115,6 +118,32 @@ def data_of(models: Sequence[Path], named: str | None, *, data_dir: Path | None,
         return None
 
 
+def budget(path: Path | None) -> Budget | None:
+    """Return the budget in `path`, read before anything is measured; None without one."""
+    from edgecnn.bench import budget as budgets
+
+    if path is None:
+        return None
+    try:
+        return budgets.parse(read_bytes(path).decode(), where=str(path))
+    except (budgets.BudgetError, UnicodeDecodeError) as error:
+        raise ConfigError(str(error)) from None
+
+
+def setting(*, quick: bool, thorough: bool, threads: int, pin: str | None, shape: str | None) -> Setting:
+    """Return how to measure; raises `ConfigError` for cores that are not there and for what is no number."""
+    from edgecnn.bench.session import EFFORTS, Setting
+
+    if quick and thorough:
+        raise ConfigError("bench: --quick and --thorough; give one of them")
+    cores = _numbers(pin, "--pin")
+    if cores and (absent := sorted(set(cores) - os.sched_getaffinity(0))):
+        usable = ", ".join(map(str, sorted(os.sched_getaffinity(0))))
+        raise ConfigError(f"--pin: core {absent[0]} is not there; expected some of: {usable}")
+    effort = EFFORTS["quick" if quick else "thorough" if thorough else "default"]
+    return Setting(effort, threads=threads, pin=cores, shape=_numbers(shape, "--shape"))
+
+
 def default_model(runtime: str | None) -> Path:
     """Return int8 of the latest complete run, else the released one, in the format of an installed runtime."""
     from edgecnn.device import runtimes
@@ -125,3 +154,12 @@ def default_model(runtime: str | None) -> Path:
     if latest is not None and latest.exported("baseline", file).exists():
         return latest.exported("baseline", file)
     return released() / file
+
+
+def _numbers(text: str | None, option: str) -> list[int] | None:
+    if text is None:
+        return None
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise ConfigError(f"{option}: got {text!r}; expected whole numbers by comma, like 0,1") from None

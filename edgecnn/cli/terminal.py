@@ -19,10 +19,13 @@ def say(message: str) -> None:
 
 
 def print_bench(path: Path) -> None:
-    """Print the table of a bench JSON file."""
-    from edgecnn.report.table import BENCH_HEADINGS, bench_rows
+    """Print the table of a bench JSON file and what must be said beside it."""
+    from edgecnn.report.table import BENCH_HEADINGS, bench_rows, notes
 
-    print_table(BENCH_HEADINGS, bench_rows(json.loads(path.read_text())["results"]), text_columns=3)
+    measured = json.loads(path.read_text())
+    print_table(BENCH_HEADINGS, bench_rows(measured["results"]), text_columns=3)
+    for note in notes(measured):
+        print(note)
 
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, text_columns: int) -> None:

@@ -33,9 +33,9 @@ class Predictor:
     else they are "0", "1", ... Raises `ModelError` when the model does not take a 28x28x1 image.
     """
 
-    def __init__(self, model: str | Path, *, runtime: str | None = None, threads: int = 1) -> None:
-        path = Path(model)
-        self.model = load(path, runtime=runtime, threads=threads)
+    def __init__(self, model: str | Path | LoadedModel, *, runtime: str | None = None, threads: int = 1) -> None:
+        self.model = model if isinstance(model, LoadedModel) else load(Path(model), runtime=runtime, threads=threads)
+        path = self.model.path
         self.input, self.output = image_classifier(self.model)
         self.labels = _labels(path, self.output.shape[1], read_record(path))
         self._encoding = input_encoding(self.input)

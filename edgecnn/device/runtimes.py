@@ -10,8 +10,8 @@ import hashlib
 import json
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -57,22 +57,32 @@ class Runtime:
     module: str
     package: str
     suffix: str
-    load: Callable[[bytes, int], Loaded]
+    load: Callable[[bytes, int, Sequence[int] | None], Loaded]
 
 
-def load(path: Path, *, runtime: str | None = None, threads: int = 1) -> LoadedModel:
+def load(
+    path: Path,
+    *,
+    runtime: str | None = None,
+    threads: int = 1,
+    shape: Sequence[int] | None = None,
+    probe_first: bool = True,
+) -> LoadedModel:
     """Return the model in `path`, in `runtime` or the first installed one that takes its format.
+
+    `shape` is given to the one input of a model that leaves sizes open. `probe_first` tries a model without a record
+    in a child process; leave it out where the calling process may die.
 
     Raises `ModelError` for a file that is absent, damaged or differs from its record, `RuntimeMissingError` when
     nothing installed can run it.
     """
     chosen = pick(path, runtime)
     content = read_model(path)
-    if not vouched_for(path, content):
+    if not vouched_for(path, content) and probe_first:
         probe(path, chosen)
     try:
         with quiet():
-            inputs, outputs, invoke = RUNTIMES[chosen].load(content, threads)
+            inputs, outputs, invoke = RUNTIMES[chosen].load(content, threads, shape)
     except DeviceError:
         raise
     except Exception as error:  # the runtimes raise almost anything for a file they cannot read
@@ -175,27 +185,29 @@ def _probed() -> None:
     path, runtime = sys.argv[2:]
     try:
         with quiet():
-            inputs, _, invoke = RUNTIMES[runtime].load(Path(path).read_bytes(), 1)
+            inputs, _, invoke = RUNTIMES[runtime].load(Path(path).read_bytes(), 1, None)
             invoke([zeros(spec) for spec in inputs])
     except Exception as error:
         print(_one_line(error))
         sys.exit(1)
 
 
-def _load_litert(content: bytes, threads: int) -> Loaded:
+def _load_litert(content: bytes, threads: int, shape: Sequence[int] | None) -> Loaded:
     from ai_edge_litert.interpreter import Interpreter
 
-    return _from_interpreter(Interpreter, content, threads)
+    return _from_interpreter(Interpreter, content, threads, shape)
 
 
-def _load_tflite_runtime(content: bytes, threads: int) -> Loaded:
+def _load_tflite_runtime(content: bytes, threads: int, shape: Sequence[int] | None) -> Loaded:
     from tflite_runtime.interpreter import Interpreter
 
-    return _from_interpreter(Interpreter, content, threads)
+    return _from_interpreter(Interpreter, content, threads, shape)
 
 
-def _from_interpreter(interpreter_class: Any, content: bytes, threads: int) -> Loaded:
+def _from_interpreter(interpreter_class: Any, content: bytes, threads: int, shape: Sequence[int] | None) -> Loaded:
     interpreter = interpreter_class(model_content=content, num_threads=threads)
+    if shape is not None:
+        interpreter.resize_tensor_input(interpreter.get_input_details()[0]["index"], list(shape))
     interpreter.allocate_tensors()
     given, returned = interpreter.get_input_details(), interpreter.get_output_details()
     sources, sinks = [d["index"] for d in given], [d["index"] for d in returned]
@@ -215,7 +227,7 @@ def _tflite_spec(details: dict[str, Any]) -> TensorSpec:
     return TensorSpec(details["name"], shape, np.dtype(details["dtype"]).name, float(scale), int(zero_point))
 
 
-def _load_ort(content: bytes, threads: int) -> Loaded:
+def _load_ort(content: bytes, threads: int, shape: Sequence[int] | None) -> Loaded:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -228,7 +240,10 @@ def _load_ort(content: bytes, threads: int) -> Loaded:
     def invoke(arrays: Arrays) -> Arrays:
         return session.run(sinks, dict(zip(sources, arrays, strict=True)))  # type: ignore[no-any-return]
 
-    return [_onnx_spec(a) for a in given], [_onnx_spec(a) for a in returned], invoke
+    specs = [_onnx_spec(a) for a in given]
+    if shape is not None:
+        specs[0] = replace(specs[0], shape=tuple(shape))
+    return specs, [_onnx_spec(a) for a in returned], invoke
 
 
 def _onnx_spec(argument: Any) -> TensorSpec:

@@ -13,7 +13,7 @@ from edgecnn import extras
 from edgecnn.artifact import Run
 from edgecnn.config import SCHEMES, RunConfig
 from edgecnn.pipeline.exports import Target, copy_released, export, export_model, pack_predictor
-from edgecnn.pipeline.measure import bench, bench_run
+from edgecnn.pipeline.measure import a_look, bench, bench_run, check_budget
 from edgecnn.pipeline.release import release
 from edgecnn.pipeline.training import prune, train, train_quantized
 from edgecnn.pipeline.workspace import Observer, Workspace, begin, load_data, read_config, reopen, unobserved
@@ -25,6 +25,7 @@ __all__ = [
     "begin",
     "bench",
     "bench_run",
+    "check_budget",
     "copy_released",
     "export",
     "export_model",
@@ -57,7 +58,7 @@ def run(config: RunConfig, root: Path, *, data_dir: Path | None = None, observe:
         qat = train_quantized(work, pruned)
         plan = (("baseline", OF_BASELINE), (pruned, OF_PRUNED), (qat, OF_QAT))
         _export_all(work, [(recipe, target) for recipe, targets in plan for target in targets])
-        bench_run(work.run, data=work.data, observe=observe)
+        bench_run(work.run, data=work.data, setting=a_look(), observe=observe)
     return work.run
 
 

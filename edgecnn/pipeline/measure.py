@@ -4,30 +4,40 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable
-from dataclasses import asdict
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgecnn import artifact, extras
-from edgecnn.artifact import Run
-from edgecnn.errors import ArtifactError, DataError
+from edgecnn.artifact import Record, Run
+from edgecnn.errors import ArtifactError, ConfigError, DataError, GateError, unknown
 from edgecnn.pipeline.exports import SUFFIXES
 from edgecnn.pipeline.workspace import Observer, unobserved
 
 if TYPE_CHECKING:
-    from edgecnn.bench.latency import Latency
+    from edgecnn.bench.budget import Budget
+    from edgecnn.bench.session import Measurement, Setting
     from edgecnn.data import DataSet
-    from edgecnn.device import Predictor
 
 SCHEMA = 1
-ROUNDS, WARMUP, RUNS, THREADS = 5, 50, 400, 1
+_STEADY = 0.10  # rounds whose medians lie further apart than this are not of one machine speed
 
 
-def bench_run(opened: Run, *, data: DataSet | None, observe: Observer = unobserved) -> dict[str, Any]:
+def a_look() -> Setting:
+    """Return the setting of a quick measurement: rounds of a tenth of a second."""
+    from edgecnn.bench.session import EFFORTS, Setting
+
+    return Setting(EFFORTS["quick"])
+
+
+def bench_run(
+    opened: Run, *, data: DataSet | None, setting: Setting | None = None, observe: Observer = unobserved, **options: Any
+) -> dict[str, Any]:
     """Measure every exported artifact of a run; return the result, written to bench/bench.json."""
     exports = sorted((opened.root / "export").glob("*/*"))
-    return bench(exports, data=data, out=opened.bench, relative_to=opened.root, observe=observe)
+    return bench(
+        exports, data=data, setting=setting, out=opened.bench, relative_to=opened.root, observe=observe, **options
+    )
 
 
 def bench(
@@ -35,96 +45,188 @@ def bench(
     *,
     data: DataSet | None,
     out: Path,
+    setting: Setting | None = None,
+    runtimes: Sequence[str] | None = None,
+    baseline: str | None = None,
     relative_to: Path | None = None,
+    must_fit: bool = False,
     observe: Observer = unobserved,
 ) -> dict[str, Any]:
-    """Measure the models among `candidates` in every installed runtime, on one thread at batch 1; write `out`.
+    """Measure the models among `candidates` in the installed runtimes (or those named); write `out`.
 
-    Latency is that of the median of five rounds in which the models take turns. Artifacts are named relative to a
-    folder, else by file name alone. Accuracy is over the test split of `data`, and null without one. Raises
-    `ArtifactError` when there is nothing to measure or a model is not what its record says.
+    Each model runs in a process of its own; the models take turns, five rounds; the median round is reported, and
+    the ratio to `baseline` (an artifact's name; default: float32 in the first runtime) is formed round by round.
+    Accuracy is over the test split of `data` where the model takes such images (`must_fit`: else `DataError`).
+    Artifacts are named relative to a folder, else by file name. Raises `ArtifactError` when there is nothing to
+    measure or a model is not what its record says.
     """
-    from edgecnn.bench.latency import measure_interleaved
-    from edgecnn.device import Predictor, runtimes
+    from edgecnn.bench import conditions, session
 
-    models = [path for path in candidates if path.suffix in SUFFIXES.values()]
-    if not models:
-        raise ArtifactError("bench: no exported model to measure; make one: edgecnn export --format tflite")
-    pairs = [(m, r) for m in models for r in runtimes.installed() if runtimes.RUNTIMES[r].suffix == m.suffix]
-    if not pairs:
-        extras.require("litert", "ort", needed_by="bench")
-    rows, timed = [], []
-    for done, (path, runtime) in enumerate(pairs):
-        observe("bench", done, len(pairs), {})
-        name = path.name if relative_to is None else os.path.relpath(path, relative_to)
-        predictor = Predictor(path, runtime=runtime, threads=THREADS)
-        rows.append(_row(path, name, predictor, data))
-        timed.append(_timed(predictor, data))
-    latencies = measure_interleaved(timed, rounds=ROUNDS, warmup=WARMUP, runs=RUNS)
-    observe("bench", len(pairs), len(pairs), {})
-    results = [row | _latency(rounds) for row, rounds in zip(rows, latencies, strict=True)]
-    result = {"schema": SCHEMA, "conditions": _conditions(), "data": _described(data), "results": results}
+    pairs = _pairs([path for path in candidates if path.suffix in SUFFIXES.values()], runtimes)
+    records = {path: artifact.checked(path) if artifact.record_path(path).exists() else None for path, _ in pairs}
+    setting = setting or session.Setting(session.EFFORTS["default"])
+    found = conditions.conditions()
+    measured = session.measure(
+        pairs,
+        setting,
+        images=None if data is None else data.test.images,
+        classes=0 if data is None else len(data.labels),
+        observe=lambda done, total: observe("bench", done, total, {}),
+    )
+    names = [path.name if relative_to is None else os.path.relpath(path, relative_to) for path, _ in pairs]
+    if must_fit:
+        _check_fit(measured, data)
+    compared_to = _baseline(names, measured, records, baseline)
+    rows = [
+        {"artifact": name, "threads": setting.threads, **_row(m, records[m.model], data, compared_to)}
+        for name, m in zip(names, measured, strict=True)
+    ]
+    found["not_clean"] += _unsteady(names, measured)
+    result = {
+        "schema": SCHEMA,
+        "conditions": found | _made_with(setting),
+        "data": None if data is None else {"name": data.name, "sha256": data.sha256, "test_images": len(data.test)},
+        "baseline": None if compared_to is None else names[measured.index(compared_to)],
+        "results": rows,
+    }
     artifact.write_atomic(out, json.dumps(result, indent=1) + "\n")
     return result
 
 
-def _row(path: Path, name: str, predictor: Predictor, data: DataSet | None) -> dict[str, Any]:
-    """Return what is known of one model in one runtime before it is timed."""
-    record = artifact.checked(path) if artifact.record_path(path).exists() else None
-    content = artifact.read_bytes(path)
+def check_budget(result: dict[str, Any], limits: Budget | None) -> None:
+    """Raise `GateError` naming every limit that the rows of a bench `result` break."""
+    from edgecnn.bench.budget import broken
+
+    lines = [] if limits is None else broken(limits, result["results"])
+    if lines:
+        raise GateError(f"budget: {len(lines)} broken: {'; '.join(lines)}")
+
+
+def _pairs(models: list[Path], named: Sequence[str] | None) -> list[tuple[Path, str]]:
+    """Return each model with each runtime that takes it, among those named or installed."""
+    from edgecnn.device import runtimes
+
+    if not models:
+        raise ArtifactError("bench: no exported model to measure; make one: edgecnn export --format tflite")
+    for name in named or ():
+        if name not in runtimes.RUNTIMES:
+            raise unknown("runtime", name, runtimes.RUNTIMES)
+        if name not in runtimes.installed():
+            raise ConfigError(f"runtime {name}: not installed; run: pip install {runtimes.RUNTIMES[name].package}")
+    usable = list(named or runtimes.installed())
+    pairs = [(model, name) for model in models for name in usable if runtimes.RUNTIMES[name].suffix == model.suffix]
+    if not pairs and named:
+        raise ConfigError(f"bench: no model here is for {', '.join(named)}; name another --runtime")
+    if not pairs:
+        extras.require("litert", "ort", needed_by="bench")
+    for model, _ in pairs:
+        runtimes.read_model(model)
+    return pairs
+
+
+def _baseline(
+    names: list[str], measured: list[Measurement], records: dict[Path, Record | None], named: str | None
+) -> Measurement | None:
+    """Return the measurement that ratios refer to: the one named, else float32, else the first that was measured."""
+    if named is not None:
+        chosen = [m for name, m in zip(names, measured, strict=True) if named in (name, Path(name).name)]
+        if not chosen:
+            raise unknown("baseline", named, names)
+        return chosen[0]
+    whole = [m for m in measured if m.rounds]
+    float32 = [m for m in whole if (record := records[m.model]) is not None and record.scheme == "float32"]
+    return next(iter(float32 or whole), None)
+
+
+def _row(m: Measurement, record: Record | None, data: DataSet | None, baseline: Measurement | None) -> dict[str, Any]:
+    """Return the figures of one model in one runtime; null for what does not apply or could not be measured."""
+    from edgecnn.bench.footprint import bare_python_rss_bytes, installed_bytes
+
+    content = artifact.read_bytes(m.model)
     return {
-        "artifact": name,
         "recipe": record and record.recipe,
         "scheme": record and record.scheme,
-        "runtime": predictor.model.runtime,
-        "threads": THREADS,
-        **_accuracy(predictor, data, where=str(path)),
+        "runtime": m.runtime,
+        "error": m.error,
+        **_accuracy(m, data, baseline),
+        "drop_pp": record and record.metrics.get("drop_pp"),
+        "top1_agreement": record and record.metrics.get("top1_agreement"),
         "size_bytes": len(content),
         "gzip_bytes": artifact.gzip_size(content),
         "parameters": record and record.parameters,
         "nonzero_parameters": record and record.nonzero_parameters,
+        **_latency(m, baseline),
+        "cold_start_ms": m.cold_start_ms,
+        "peak_rss_bytes": m.peak_rss_bytes,
+        "rss_over_python_bytes": m.peak_rss_bytes and m.peak_rss_bytes - bare_python_rss_bytes(),
+        "runtime_installed_bytes": installed_bytes(m.runtime),
+        "arena_bytes": None,  # neither format states one
     }
 
 
-def _latency(rounds: list[Latency]) -> dict[str, Any]:
-    """Return the percentiles of the median round, and the p50 of every round to judge it by."""
-    from edgecnn.bench.latency import median_round
+def _accuracy(m: Measurement, data: DataSet | None, baseline: Measurement | None) -> dict[str, Any]:
+    from edgecnn.bench import accuracy
 
-    chosen = asdict(median_round(rounds))
-    percentiles = {key: chosen[key] for key in ("p50_us", "p90_us", "p99_us")}
-    return percentiles | {"rounds_p50_us": [r.p50_us for r in rounds]}
-
-
-def _accuracy(predictor: Predictor, data: DataSet | None, *, where: str) -> dict[str, Any]:
-    """Return top1, top1_low and top1_high on the test split, null without data."""
-    from edgecnn.bench.accuracy import top1_accuracy
-
-    if data is None:
-        return {"top1": None, "top1_low": None, "top1_high": None}
-    if data.input_shape != predictor.input.shape[1:] or len(data.labels) != len(predictor.labels):
-        raise DataError(f"bench {where}: {data.name} has other images or classes; name its own with --data")
-    measured = asdict(top1_accuracy(predictor.probabilities(data.test.images), data.test.labels))
-    return {key: measured[key] for key in ("top1", "top1_low", "top1_high")}
+    keys = ("top1", "top1_low", "top1_high", "per_class_recall", "confusion", "calibration_error", "mcnemar_p")
+    if data is None or m.probabilities is None:
+        return dict.fromkeys(keys)
+    labels = data.test.labels
+    top1 = accuracy.top1_accuracy(m.probabilities, labels)
+    confusion = accuracy.confusion_matrix(m.probabilities, labels)
+    p = None
+    if baseline is not None and baseline.probabilities is not None and baseline is not m:
+        right, other = (given.argmax(axis=1) == labels for given in (m.probabilities, baseline.probabilities))
+        p = accuracy.mcnemar_exact(right, other)
+    calibration = accuracy.expected_calibration_error(m.probabilities, labels)
+    recall = accuracy.per_class_recall(confusion)
+    values = (top1.top1, top1.top1_low, top1.top1_high, recall, confusion.tolist(), calibration, p)
+    return dict(zip(keys, values, strict=True))
 
 
-def _timed(predictor: Predictor, data: DataSet | None) -> Callable[[], object]:
-    """Return one inference on a test image (zeros without data), input already encoded."""
-    import numpy as np
+def _latency(m: Measurement, baseline: Measurement | None) -> dict[str, Any]:
+    from edgecnn.bench.latency import median_round, ratio_to, spread
 
-    pixels = np.zeros((1, 28, 28, 1), np.uint8) if data is None else data.test.images[:1]
-    sample = predictor.encode(pixels)
-    return lambda: predictor.model.invoke([sample])
+    keys = ("p50_us", "p90_us", "p99_us", "runs", "spread", "ratio_to_baseline", "rounds_p50_us", "end_to_end_p50_us")
+    if m.error is not None or not m.rounds:
+        return dict.fromkeys(keys)
+    chosen = median_round(m.rounds)
+    comparable = baseline is not None and baseline.error is None
+    ratio = ratio_to(m.rounds, baseline.rounds) if comparable and baseline is not None else None
+    end_to_end = median_round(m.end_to_end).p50_us if m.end_to_end else None
+    rounds = [r.p50_us for r in m.rounds]
+    values = (chosen.p50_us, chosen.p90_us, chosen.p99_us, chosen.runs, spread(m.rounds), ratio, rounds, end_to_end)
+    return dict(zip(keys, values, strict=True))
 
 
-def _conditions() -> dict[str, Any]:
+def _unsteady(names: list[str], measured: list[Measurement]) -> list[str]:
+    """Return why the rounds are not of one machine speed: the widest spread, when it is too wide."""
+    from edgecnn.bench.latency import spread
+
+    spreads = [(spread(m.rounds), name) for name, m in zip(names, measured, strict=True) if m.rounds]
+    widest, name = max(spreads, default=(0.0, ""))
+    return [f"p50 of {name} moved by {widest:.0%} between rounds"] if widest > _STEADY else []
+
+
+def _check_fit(measured: list[Measurement], data: DataSet | None) -> None:
+    for m in measured:
+        if data is not None and m.error is None and m.probabilities is None:
+            shapes = ", ".join(str(list(spec["shape"])) for spec in m.inputs)
+            raise DataError(
+                f"bench {m.model}: input is {shapes}, {data.name} has {list(data.input_shape)} and "
+                f"{len(data.labels)} classes; leave --data out to measure latency alone"
+            )
+
+
+def _made_with(setting: Setting) -> dict[str, Any]:
     return {
-        "host": artifact.host(),
         "versions": artifact.library_versions(),
         "commit": artifact.source_commit(),
-        "load_average": os.getloadavg()[0],
-        "latency": {"rounds": ROUNDS, "warmup": WARMUP, "runs": RUNS, "threads": THREADS, "batch": 1},
+        "latency": {
+            "batch": 1,
+            "threads": setting.threads,
+            "pin": setting.pin,
+            "rounds": setting.effort.rounds,
+            "runs_at_least": setting.effort.runs,
+            "seconds_at_least": setting.effort.seconds,
+        },
     }
-
-
-def _described(data: DataSet | None) -> dict[str, Any] | None:
-    return None if data is None else {"name": data.name, "sha256": data.sha256, "test_images": len(data.test)}

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edgecnn.artifact import Record
-from edgecnn.report.table import BENCH_HEADINGS, bench_rows, to_markdown
+from edgecnn.report.table import BENCH_HEADINGS, bench_rows, notes, to_markdown
 
 _TEMPLATE = """\
 # {name}
@@ -35,10 +35,12 @@ The same seed and library versions on the same kind of CPU give the same bytes.
 ## Figures
 
 Test top-1 over {test_images:,} images with its 95 % Wilson interval; latency of one inference at batch 1 on one thread,
-Python call included, on {bench_cpu}: the median of {rounds} rounds of {runs:,} calls, the models taking turns.
+Python call included, on {bench_cpu}: the median of {rounds} rounds of {seconds:g} s, the models taking turns.
 From `bench.json` beside this page.
 
 {table}
+{notes}
+
 ## Input and output
 
 Float models take float32 [1, 28, 28, 1] in [0, 1]; `int8.tflite` takes uint8 pixels (scale 1/255) and returns int8
@@ -95,9 +97,10 @@ def model_card(
         command=command,
         test_images=bench["data"]["test_images"],
         rounds=conditions["latency"]["rounds"],
-        runs=conditions["latency"]["runs"],
-        bench_cpu=conditions["host"]["cpu"],
+        seconds=conditions["latency"]["seconds_at_least"],
+        bench_cpu=conditions["cpu"],
         table=to_markdown(BENCH_HEADINGS, bench_rows(bench["results"])),
+        notes="\n".join(f"- {note}" for note in notes(bench)),
         checksums=to_markdown(("file", "sha256"), _checksums(records)),
     )
 

@@ -7,7 +7,7 @@ from typing import Any
 
 BENCH_HEADINGS = (
     "artifact", "scheme", "runtime", "top-1 %", "95 % interval",
-    "size_bytes", "gzip_bytes", "p50 µs", "p90 µs", "p99 µs",
+    "size_bytes", "gzip_bytes", "p50 µs", "p90 µs", "p99 µs", "ratio", "cold start ms",
 )  # fmt: skip
 LAYER_HEADINGS = (
     "layer", "kind", "output", "parameters", "nonzero", "MACs", "weight_bytes", "scale", "zero point",
@@ -25,7 +25,9 @@ def bench_rows(results: Sequence[dict[str, Any]]) -> list[list[str]]:
             f"{_percent(result['top1_low'])} to {_percent(result['top1_high'])}" if result["top1"] is not None else "-",
             f"{result['size_bytes']:,}",
             f"{result['gzip_bytes']:,}",
-            *(f"{result[key]:.1f}" for key in ("p50_us", "p90_us", "p99_us")),
+            *(_figure(result[key], ".1f") for key in ("p50_us", "p90_us", "p99_us")),
+            _figure(result["ratio_to_baseline"], ".2f"),
+            _figure(result["cold_start_ms"], ".0f"),
         ]
         for result in results
     ]
@@ -56,6 +58,17 @@ def to_markdown(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     figures = [all(_is_figure(row[i]) for row in rows) for i in range(len(headings))]
     lines = [headings, ["---:" if figure else "---" for figure in figures], *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def notes(measured: dict[str, Any]) -> list[str]:
+    """Return what must be said beside a table of measurements: the baseline, errors, and unclean conditions."""
+    lines = [f"ratio: p50 to that of {measured['baseline']}, formed round by round"] if measured["baseline"] else []
+    lines += [f"{row['artifact']} ({row['runtime']}): {row['error']}" for row in measured["results"] if row["error"]]
+    return lines + [f"not clean: {reason}" for reason in measured["conditions"]["not_clean"]]
+
+
+def _figure(value: float | None, spec: str) -> str:
+    return "-" if value is None else format(value, spec)
 
 
 def _percent(share: float | None) -> str:

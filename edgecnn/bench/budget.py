@@ -1,0 +1,87 @@
+"""Budgets: what a release may cost and must reach, written in TOML and checked against a benchmark's rows.
+
+[budget]                       # for every row
+top1_min = 0.99
+size_bytes_max = 150_000
+
+[budget."int8.tflite"]         # for the artifacts of this file name, over the above
+size_bytes_max = 46_000
+ratio_to_baseline_max = 2.0
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any
+
+# Limit -> (figure of a row, +1 when the figure must not be above it, -1 when not below).
+LIMITS = {
+    "top1_min": ("top1", -1),
+    "top1_low_min": ("top1_low", -1),
+    "max_drop_pp": ("drop_pp", +1),
+    "top1_agreement_min": ("top1_agreement", -1),
+    "size_bytes_max": ("size_bytes", +1),
+    "gzip_bytes_max": ("gzip_bytes", +1),
+    "p50_us_max": ("p50_us", +1),
+    "p99_us_max": ("p99_us", +1),
+    "ratio_to_baseline_max": ("ratio_to_baseline", +1),
+    "cold_start_ms_max": ("cold_start_ms", +1),
+    "peak_rss_bytes_max": ("peak_rss_bytes", +1),
+    "arena_bytes_max": ("arena_bytes", +1),
+}
+
+
+class BudgetError(ValueError):
+    """A budget that cannot be read; one line."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Limits for every artifact and, by file name, for single ones."""
+
+    everywhere: Mapping[str, float]
+    by_file: Mapping[str, Mapping[str, float]]
+
+
+def parse(text: str, *, where: str) -> Budget:
+    """Return the budget in a TOML `text`; raises `BudgetError` for an unknown limit, listing the known."""
+    try:
+        table = tomllib.loads(text)["budget"]
+    except (tomllib.TOMLDecodeError, KeyError) as error:
+        raise BudgetError(f"{where}: no [budget] table ({error}); see edgecnn bench --help") from None
+    if not isinstance(table, dict) or not table:
+        raise BudgetError(f"{where}: [budget] is empty; a budget without limits checks nothing")
+    by_file = {name: value for name, value in table.items() if isinstance(value, dict)}
+    everywhere = {name: value for name, value in table.items() if name not in by_file}
+    for limits in (everywhere, *by_file.values()):
+        _check(limits, where)
+    return Budget(everywhere, by_file)
+
+
+def broken(budget: Budget, rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return a line per limit that a row breaks; a figure that was not measured breaks its limit.
+
+    A file that the budget names and no row has is broken too: a check that looks at nothing must not pass.
+    """
+    lines, seen = [], set()
+    for row in rows:
+        file = PurePath(row["artifact"]).name
+        seen.add(file)
+        for limit, allowed in (dict(budget.everywhere) | dict(budget.by_file.get(file, {}))).items():
+            figure, direction = LIMITS[limit]
+            value = row.get(figure)
+            if value is None or (value - allowed) * direction > 0:
+                got = "not measured" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+                lines.append(f"{row['artifact']} ({row['runtime']}): {figure} is {got}; {limit} is {allowed:g}")
+    return lines + [f"{file}: in the budget, not measured" for file in budget.by_file if file not in seen]
+
+
+def _check(limits: Mapping[str, Any], where: str) -> None:
+    for name, value in limits.items():
+        if name not in LIMITS:
+            raise BudgetError(f"{where}: {name!r} is unknown; expected one of: {', '.join(sorted(LIMITS))}")
+        if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
+            raise BudgetError(f"{where}: {name} is {value!r}; expected a number")

@@ -1,0 +1,152 @@
+"""Measure several models in several runtimes: each in a process of its own, taking turns round by round."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from edgecnn.bench.latency import Latency
+from edgecnn.bench.subject import Subject, SubjectError
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long to look: calls and seconds a round at least, seconds of warm-up at most, cold starts."""
+
+    runs: int
+    seconds: float
+    warm_up_s: float
+    starts: int
+    rounds: int = 5
+
+
+EFFORTS = {
+    "quick": Effort(runs=100, seconds=0.1, warm_up_s=0.3, starts=1),
+    "default": Effort(runs=500, seconds=1.0, warm_up_s=2.0, starts=3),
+    # The rule of MLPerf Tiny: five runs of at least ten seconds each, the median reported.
+    "thorough": Effort(runs=1000, seconds=10.0, warm_up_s=10.0, starts=5),
+}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is the same for all models of a session. `pin`: cores to run on; `shape`: for a model with open sizes."""
+
+    effort: Effort
+    threads: int = 1
+    pin: Sequence[int] | None = None
+    shape: Sequence[int] | None = None
+
+
+@dataclass
+class Measurement:
+    """What was seen of one model in one runtime; `error` says why the rest is missing."""
+
+    model: Path
+    runtime: str
+    error: str | None = None
+    cold_start_ms: float | None = None
+    peak_rss_bytes: int | None = None
+    inputs: list[dict[str, Any]] = field(default_factory=list)
+    outputs: list[dict[str, Any]] = field(default_factory=list)
+    probabilities: NDArray[np.float32] | None = None
+    rounds: list[Latency] = field(default_factory=list)
+    end_to_end: list[Latency] = field(default_factory=list)
+
+    def classifies(self, images: NDArray[np.uint8], classes: int) -> bool:
+        """Return whether the model takes such images one by one and scores `classes` classes."""
+        if len(self.inputs) != 1 or len(self.outputs) != 1:
+            return False
+        shape, scores = self.inputs[0]["shape"], self.outputs[0]["shape"]
+        return list(shape[1:]) == list(images.shape[1:]) and list(scores[1:]) == [classes]
+
+
+def measure(
+    candidates: Sequence[tuple[Path, str]],
+    setting: Setting,
+    *,
+    images: NDArray[np.uint8] | None,
+    classes: int,
+    observe: Callable[[int, int], None],
+) -> list[Measurement]:
+    """Return a measurement per (model, runtime); one that cannot be loaded or dies has an `error` and no figures.
+
+    `images` (uint8 [N, H, W, C]) are classified where they fit the model. `observe` is called with (turns done,
+    turns in all).
+    """
+    measurements = [Measurement(*candidate) for candidate in candidates]
+    turns = [_prepare, *[_take_turn] * setting.effort.rounds]
+    with ExitStack() as stack, tempfile.TemporaryDirectory() as folder:
+        scene = _Scene(Path(folder), setting, stack, images, classes)
+        for number, turn in enumerate(turns):
+            for place, measurement in enumerate(measurements):
+                observe(number * len(measurements) + place, len(turns) * len(measurements))
+                if measurement.error is None:
+                    _guarded(turn, measurement, scene)
+    observe(len(turns) * len(measurements), len(turns) * len(measurements))
+    return measurements
+
+
+class _Scene:
+    """The files and processes of one session."""
+
+    def __init__(
+        self, folder: Path, setting: Setting, stack: ExitStack, images: NDArray[np.uint8] | None, classes: int
+    ) -> None:
+        self.setting, self.stack, self.images, self.classes = setting, stack, images, classes
+        self.images_file, self.answer_file = folder / "images.npy", folder / "probabilities.npy"
+        self.photo = folder / "photo.png"
+        self.subjects: dict[int, Subject] = {}
+        if images is not None:
+            np.save(self.images_file, images)
+        # Eight times as large as the network's input, so that decoding and scaling have work to do.
+        first = images[0, :, :, 0] if images is not None else np.eye(28, dtype=np.uint8) * 255
+        Image.fromarray(first.repeat(8, axis=0).repeat(8, axis=1)).save(self.photo)
+
+    def start(self, measurement: Measurement) -> Subject:
+        setting = self.setting
+        return Subject(
+            measurement.model, measurement.runtime, threads=setting.threads, pin=setting.pin, shape=setting.shape
+        )
+
+
+def _guarded(turn: Callable[[Measurement, _Scene], None], measurement: Measurement, scene: _Scene) -> None:
+    try:
+        turn(measurement, scene)
+    except SubjectError as error:
+        measurement.error = str(error)
+
+
+def _prepare(measurement: Measurement, scene: _Scene) -> None:
+    """Start cold several times, keep the last process, classify the images with it and warm up."""
+    starts = []
+    for _ in range(scene.setting.effort.starts - 1):
+        with scene.start(measurement) as cold:
+            starts.append(cold.cold_start_ms)
+    subject = scene.stack.enter_context(scene.start(measurement))
+    scene.subjects[id(measurement)] = subject
+    measurement.cold_start_ms = median([*starts, subject.cold_start_ms])
+    measurement.peak_rss_bytes = subject.peak_rss_bytes
+    measurement.inputs, measurement.outputs = subject.inputs, subject.outputs
+    if scene.images is not None and measurement.classifies(scene.images, scene.classes):
+        subject.ask("classify", images=str(scene.images_file), out=str(scene.answer_file))
+        measurement.probabilities = np.load(scene.answer_file)
+    subject.ask("warm_up", seconds=scene.setting.effort.warm_up_s)
+
+
+def _take_turn(measurement: Measurement, scene: _Scene) -> None:
+    """Measure one round of the model alone and, where it reads pictures, a shorter one from file to label."""
+    subject, effort = scene.subjects[id(measurement)], scene.setting.effort
+    measurement.rounds.append(Latency(**subject.ask("round", runs=effort.runs, seconds=effort.seconds)))
+    if measurement.probabilities is not None:
+        answer = subject.ask("end_to_end", image=str(scene.photo), runs=20, seconds=effort.seconds / 4)
+        measurement.end_to_end.append(Latency(**answer))

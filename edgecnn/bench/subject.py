@@ -1,0 +1,88 @@
+"""A model under measurement, in a process of its own: what the benchmark talks to."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+TIMEOUT_S = 600
+
+
+class SubjectError(Exception):
+    """The model cannot be measured; the message says why, in one line."""
+
+
+class Subject:
+    """Starts a worker for one model in one runtime; usable as a context manager.
+
+    Attributes: `cold_start_ms`, from the start of the process to the answer of its first inference; `inputs`,
+    `outputs` and `peak_rss_bytes`, as the worker gives them. Raises `SubjectError` when the worker refuses or dies.
+    """
+
+    def __init__(
+        self,
+        model: Path,
+        runtime: str,
+        *,
+        threads: int = 1,
+        pin: Sequence[int] | None = None,
+        shape: Sequence[int] | None = None,
+    ) -> None:
+        options = {"model": str(model), "runtime": runtime, "threads": threads, "pin": pin, "shape": shape}
+        started = time.perf_counter()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "edgecnn.bench.worker", json.dumps(options)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        try:
+            first = self._answer()
+        except SubjectError:
+            self.close()
+            raise
+        self.cold_start_ms = (time.perf_counter() - started) * 1000
+        self.inputs: list[dict[str, Any]] = first["inputs"]
+        self.outputs: list[dict[str, Any]] = first["outputs"]
+        self.peak_rss_bytes: int | None = first["peak_rss_bytes"]
+
+    def ask(self, command: str, **arguments: Any) -> dict[str, Any]:
+        """Return the worker's answer to a command of `worker.Worker`."""
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps([command, arguments]) + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            pass  # it died; reading says of what
+        return self._answer()
+
+    def close(self) -> None:
+        """End the worker."""
+        self._process.kill()
+        self._process.communicate()
+
+    def __enter__(self) -> Subject:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            code = self._process.wait(TIMEOUT_S)
+            raise SubjectError(f"died of signal {-code}" if code < 0 else f"ended with exit code {code}")
+        answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            raise SubjectError(answer["error"])
+        return answer

@@ -1,0 +1,111 @@
+"""The process in which one model runs in one runtime; `subject.py` is its other end.
+
+Started as ``python -m edgecnn.bench.worker '{"model": ..., "runtime": ..., "threads": 1, "pin": null}'``. It says what
+it loaded, then answers one JSON line a command on standard input: its name and arguments, see `Worker`. Whatever
+kills this process (an illegal instruction, memory) costs a row of the table and not the benchmark.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgecnn.bench.latency import measure_latency, warm_up
+from edgecnn.device import runtimes
+from edgecnn.device.errors import ModelError
+from edgecnn.device.predictor import Predictor
+from edgecnn.device.quiet import quiet
+
+
+class Worker:
+    """Holds the loaded model; each public method is a command and returns what is answered."""
+
+    def __init__(self, model: Path, runtime: str, threads: int, shape: list[int] | None) -> None:
+        # The parent compared the file with its record; this process is the one that may die of it.
+        self._model = runtimes.load(model, runtime=runtime, threads=threads, shape=shape, probe_first=False)
+        for spec in self._model.inputs:
+            if any(size < 0 for size in spec.shape[1:]):
+                raise ModelError(f"{model}: input {spec.name} is {list(spec.shape)}; pass --shape with every size")
+        self._arrays = [runtimes.zeros(spec) for spec in self._model.inputs]
+        self._predictor: Predictor | None = None
+
+    def first(self) -> dict[str, Any]:
+        """Run once on zeros, as a cold start does; describe the model and the memory it took at its peak."""
+        with quiet():
+            self._invoke()
+        inputs, outputs = ([asdict(s) for s in specs] for specs in (self._model.inputs, self._model.outputs))
+        return {"inputs": inputs, "outputs": outputs, "peak_rss_bytes": peak_rss_bytes()}
+
+    def classify(self, images: str, out: str) -> dict[str, Any]:
+        """Write the class probabilities of the uint8 images in file `images` to file `out` (both .npy)."""
+        pixels = np.load(images)
+        np.save(out, self._classifier().probabilities(pixels))
+        self._arrays = [self._classifier().encode(pixels[:1])]  # a real image is timed from now on
+        return {"images": len(pixels)}
+
+    def warm_up(self, seconds: float) -> dict[str, Any]:
+        """Call until stable."""
+        return {"calls": warm_up(self._invoke, seconds=seconds)}
+
+    def round(self, runs: int, seconds: float) -> dict[str, Any]:
+        """Time the model alone: arrays in, arrays out, Python call included."""
+        return asdict(measure_latency(self._invoke, runs=runs, seconds=seconds))
+
+    def end_to_end(self, image: str, runs: int, seconds: float) -> dict[str, Any]:
+        """Time from an image file to a label: decode, preprocess, predict."""
+        predictor = self._classifier()
+        return asdict(measure_latency(lambda: predictor.predict(image), runs=runs, seconds=seconds))
+
+    def _invoke(self) -> object:
+        return self._model.invoke(self._arrays)
+
+    def _classifier(self) -> Predictor:
+        if self._predictor is None:
+            self._predictor = Predictor(self._model)
+        return self._predictor
+
+
+def peak_rss_bytes() -> int | None:
+    """Return this process' peak resident memory (VmHWM; unlike ru_maxrss it does not inherit the parent's)."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    return None
+
+
+def main() -> None:
+    """Serve commands until standard input ends."""
+    options = json.loads(sys.argv[1])
+    # Answers leave through a descriptor of their own: runtimes print to stdout when they please.
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    try:
+        if options["pin"] is not None:
+            os.sched_setaffinity(0, options["pin"])
+        worker = Worker(Path(options["model"]), options["runtime"], options["threads"], options["shape"])
+        answer = worker.first()
+    except Exception as error:
+        print(json.dumps({"error": _one_line(error)}), file=answers)
+        return
+    print(json.dumps(answer), file=answers)
+    for line in sys.stdin:
+        name, arguments = json.loads(line)
+        try:
+            answer = getattr(worker, name)(**arguments)
+        except Exception as error:  # the project's own, or anything a runtime raises
+            answer = {"error": _one_line(error)}
+        print(json.dumps(answer), file=answers)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
+if __name__ == "__main__":
+    main()

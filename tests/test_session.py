@@ -1,0 +1,151 @@
+"""Measuring in processes of their own: foreign models, several inputs, runtimes that die."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgecnn.bench.session import Effort, Setting, measure
+from edgecnn.bench.subject import Subject, SubjectError
+from tests.conftest import ROOT, Edgecnn
+
+LOOK = Setting(Effort(runs=5, seconds=0.01, warm_up_s=0.05, starts=1, rounds=3))
+
+
+@pytest.fixture(scope="module")
+def foreign(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of small models of other kinds."""
+    from edgecnn._tf import keras, tf
+    from edgecnn.export.tflite import to_tflite
+
+    layers, folder = keras.layers, tmp_path_factory.mktemp("foreign")
+
+    def classifier(shape: tuple[int, ...]) -> Any:
+        pixels = layers.Input(shape, name="x")
+        return keras.Model(pixels, layers.Dense(4, name="d")(layers.Flatten(name="f")(pixels)), name="m")
+
+    calibration = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), np.uint8)
+    colour = to_tflite(classifier((16, 16, 3)), scheme="int8", representative_dataset=calibration)
+    (folder / "colour.tflite").write_bytes(colour)
+    (folder / "spectrogram.tflite").write_bytes(to_tflite(classifier((49, 10, 1)), scheme="float32"))
+    (folder / "vector.tflite").write_bytes(to_tflite(classifier((640,)), scheme="dynamic"))
+
+    given = layers.Input((8, 8, 1), name="x")
+    both = [layers.Flatten(name="a")(given), layers.GlobalAveragePooling2D(name="b")(given)]
+    (folder / "two_outputs.tflite").write_bytes(to_tflite(keras.Model(given, both, name="two"), scheme="float32"))
+
+    import tf2onnx
+
+    flexible = keras.Sequential(
+        [layers.Input((None, None, 1), name="x"), layers.GlobalAveragePooling2D(name="g")], name="s"
+    )
+    signature = (tf.TensorSpec((1, None, None, 1), tf.float32, name="x"),)
+    converted, _ = tf2onnx.convert.from_keras(flexible, input_signature=signature, opset=17)
+    (folder / "open.onnx").write_bytes(converted.SerializeToString())
+    return folder
+
+
+@pytest.mark.parametrize("file", ["colour.tflite", "spectrogram.tflite", "vector.tflite", "two_outputs.tflite"])
+def test_a_foreign_model_is_timed_and_not_classified(foreign: Path, file: str) -> None:
+    images = np.zeros((3, 28, 28, 1), np.uint8)
+    (got,) = measure([(foreign / file, "litert")], LOOK, images=images, classes=10, observe=lambda done, total: None)
+    assert got.error is None
+    assert got.probabilities is None
+    assert got.end_to_end == []
+    assert [r.runs >= 5 for r in got.rounds] == [True] * 3
+    assert got.cold_start_ms
+    assert got.peak_rss_bytes
+
+
+def test_models_take_turns_and_all_are_observed(quick_run: Path) -> None:
+    pairs = [(quick_run / "export/baseline/int8.tflite", "litert"), (quick_run / "export/baseline/int8.onnx", "ort")]
+    seen = []
+    images = np.zeros((3, 28, 28, 1), np.uint8)
+    got = measure(pairs, LOOK, images=images, classes=10, observe=lambda *place: seen.append(place))
+    assert seen == [(i, 8) for i in range(9)]
+    for measurement in got:
+        assert measurement.error is None
+        assert measurement.probabilities is not None
+        assert measurement.probabilities.shape == (3, 10)
+        assert [r.p50_us < e.p50_us for r, e in zip(measurement.rounds, measurement.end_to_end, strict=True)] == [
+            True
+        ] * 3
+
+
+def test_a_runtime_that_dies_is_a_row_and_the_rest_goes_on(
+    quick_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "onnxruntime.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGILL)")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{ROOT}")
+    pairs = [(quick_run / "export/baseline/int8.onnx", "ort"), (quick_run / "export/baseline/int8.tflite", "litert")]
+    dead, alive = measure(pairs, LOOK, images=None, classes=0, observe=lambda done, total: None)
+    assert dead.error == "died of signal 4"
+    assert dead.rounds == []
+    assert alive.error is None
+    assert len(alive.rounds) == 3
+
+
+def test_an_open_size_needs_a_shape(foreign: Path) -> None:
+    with Subject(foreign / "open.onnx", "ort", shape=[1, 12, 9, 1]) as subject:
+        assert subject.inputs[0]["shape"] == [1, 12, 9, 1]
+    with pytest.raises(SubjectError, match=r"input x is \[1, -1, -1, 1\]; pass --shape"):
+        Subject(foreign / "open.onnx", "ort")
+
+
+def test_a_subject_can_be_pinned(quick_run: Path) -> None:
+    with Subject(quick_run / "export/baseline/int8.tflite", "litert", pin=[0]) as subject:
+        assert subject.ask("round", runs=3, seconds=0.0)["runs"] == 3
+
+
+def test_a_command_that_fails_does_not_end_the_worker(foreign: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "images.npy", np.zeros((1, 28, 28, 1), np.uint8))
+    with Subject(foreign / "vector.tflite", "litert") as subject:
+        with pytest.raises(SubjectError, match=r"input is \[1, 640\]; expected \[1, 28, 28, 1\]"):
+            subject.ask("classify", images=str(tmp_path / "images.npy"), out=str(tmp_path / "out.npy"))
+        assert subject.ask("round", runs=2, seconds=0.0)["runs"] == 2
+
+
+def test_bench_measures_foreign_models_and_says_why_not_more(edgecnn: Edgecnn, foreign: Path, tmp_path: Path) -> None:
+    done = edgecnn("bench", "--quick", foreign, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "open.onnx (ort): " in done.stdout
+    assert "pass --shape" in done.stdout
+    assert "vector.tflite" in done.stdout
+    refused = edgecnn("bench", "--quick", "--data", "digits", foreign / "vector.tflite", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "input is [1, 640], digits has [28, 28, 1] and 10 classes" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (["--pin", "999"], 2, "--pin: core 999 is not there; expected some of: 0"),
+        (["--pin", "one"], 2, "--pin: got 'one'; expected whole numbers"),
+        (["--runtime", "cuda"], 2, "runtime: 'cuda' is unknown; expected one of: litert, ort, tflite-runtime"),
+        (["--runtime", "ort"], 2, "bench: no model here is for ort"),
+        (["--quick", "--thorough"], 2, "give one of them"),
+        (["--baseline", "best"], 2, "baseline: 'best' is unknown; expected one of: int8.tflite"),
+        (["--check", "gone.toml"], 2, "gone.toml: cannot read"),
+    ],
+)
+def test_bad_bench_options_are_one_line(
+    edgecnn: Edgecnn, quick_run: Path, tmp_path: Path, options: list[str], code: int, message: str
+) -> None:
+    model = quick_run / "export" / "baseline" / "int8.tflite"
+    quick = [] if "--thorough" in options else ["--quick"]
+    done = edgecnn("bench", model, *quick, *options, cwd=tmp_path)
+    assert done.returncode == code
+    assert [line for line in done.stderr.splitlines() if message in line]
+    assert "Traceback" not in done.stderr
+
+
+def test_a_broken_budget_exits_1_after_the_table(edgecnn: Edgecnn, quick_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "budget.toml").write_text("[budget]\nsize_bytes_max = 50_000\n")
+    files = [quick_run / "export" / "baseline" / f"{name}.tflite" for name in ("int8", "float32")]
+    done = edgecnn("bench", "--quick", *files, "--check", tmp_path / "budget.toml", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "budget: 1 broken: float32.tflite (litert): size_bytes is" in done.stderr
+    assert "int8.tflite" in done.stdout
+    kept = edgecnn("bench", "--quick", files[0], "--check", tmp_path / "budget.toml", cwd=tmp_path)
+    assert kept.returncode == 0, kept.stderr
