@@ -29,10 +29,12 @@ smoke: $(READY)  ## build the wheel, install it with the runtime's dependencies 
 	rm -rf $(VENV)-smoke
 
 bench: $(READY)  ## measure the released models and the time of the commands; write the figures into README.md
-	$(BIN)/edgecnn bench models/edge35k --json benchmarks/released.json
-	$(BIN)/python -m benchmarks.commands
-	$(BIN)/python -m benchmarks.overhead
-	$(BIN)/python -m benchmarks.readme
+	missed=0; \
+	$(BIN)/edgecnn bench models/edge35k --json benchmarks/released.json || missed=1; \
+	$(BIN)/python -m benchmarks.commands || missed=1; \
+	$(BIN)/python -m benchmarks.overhead || missed=1; \
+	$(BIN)/python -m benchmarks.readme; \
+	exit $$missed
 
 models: $(READY)  ## train and release edge35k again (MNIST; about 10 minutes on 2 cores; goes on after a kill)
 	$(BIN)/edgecnn run --data mnist --recipe seed --out runs/edge35k

@@ -15,8 +15,6 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE / "predict.pyz"))  # a zip file on the path is a package folder to Python
 
-from edgecnn.device import DeviceError, Predictor  # noqa: E402
-
 MODEL = HERE / "int8.tflite"
 SURE = 0.8  # below this probability the digit is shown with a question mark
 
@@ -27,6 +25,8 @@ def main(images: list[str]) -> int:
         print(f"usage: {Path(__file__).name} IMAGE...", file=sys.stderr)
         return 2
     try:
+        from edgecnn.device import DeviceError, Predictor
+
         predictor = Predictor(MODEL)
         for image in images:
             started = time.perf_counter()
@@ -34,6 +34,10 @@ def main(images: list[str]) -> int:
             took_ms = (time.perf_counter() - started) * 1000
             doubt = "" if prediction.probability >= SURE else "?"
             print(f"{image}\t{prediction.label}{doubt}\t{prediction.probability:.3f}\t{took_ms:.1f} ms")
+    except ModuleNotFoundError as error:
+        needs = "predict.pyz beside this script (edgecnn export --format pyz), numpy, pillow and ai-edge-litert"
+        print(f"error: {error.name} is not installed; needs {needs}", file=sys.stderr)
+        return 2
     except DeviceError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

@@ -28,6 +28,7 @@ with quiet():
     import tensorflow as tf
     import tensorflow_model_optimization as tfmot
     import tf_keras as keras
+    from tf_keras.src.saving.serialization_lib import SafeModeScope
 
 tf.get_logger().setLevel("ERROR")
 tf.autograph.set_verbosity(0)
@@ -82,7 +83,8 @@ def load_model(path: Path) -> Any:
     """
     _check_container(path)
     try:
-        with tfmot.quantization.keras.quantize_scope(), quiet():
+        # The scope, not only the argument: load_model's safe_mode does not reach HDF5 files.
+        with SafeModeScope(safe_mode=True), tfmot.quantization.keras.quantize_scope(), quiet():
             return keras.models.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # tf_keras raises almost anything for a file it cannot read
         raise ArtifactError(

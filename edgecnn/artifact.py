@@ -15,6 +15,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -25,7 +26,9 @@ from typing import Any
 from edgecnn.errors import ArtifactError, StorageError
 
 SCHEMA = 1
-MODEL_SUFFIXES = (".keras", ".h5", ".tflite", ".onnx")
+EXPORT_SUFFIXES = (".tflite", ".onnx")
+MODEL_SUFFIXES = (".keras", ".h5", *EXPORT_SUFFIXES)
+_TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}")  # as write_atomic names them
 _STAGE_MODELS = ("model.keras", "model.h5")
 _RECORDED_LIBRARIES = (
     "edgecnn",
@@ -60,7 +63,7 @@ class Record:
     nonzero_parameters: int
     seed: int
     settings: dict[str, Any]
-    data: dict[str, str]  # name and sha256 of the data set
+    data: dict[str, Any]  # name, sha256 and validation_fraction of the data set
     labels: list[str]
     input: dict[str, Any]  # shape, dtype and the range that pixels 0..255 map to
     metrics: dict[str, Any]
@@ -139,10 +142,14 @@ def locked(run: Run) -> Iterator[None]:
             f"{run.root}: cannot use it as run directory ({error.strerror}); choose another --out"
         ) from None
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ArtifactError(
+                f"{run.root}: another edgecnn works there; wait for it or choose another --out"
+            ) from None
+        sweep(run.root)
         yield
-    except BlockingIOError:
-        raise ArtifactError(f"{run.root}: another edgecnn works there; wait for it or choose another --out") from None
     finally:
         os.close(descriptor)
 
@@ -188,6 +195,23 @@ def write_atomic(path: Path, content: bytes | str) -> None:
             temporary.unlink(missing_ok=True)
 
 
+def keep(artifact: Path, content: bytes, record: Record) -> None:
+    """Write an artifact and then its record; a record of what was there before goes first.
+
+    A kill in between leaves an artifact without a record, which is an incomplete stage, never a mismatch.
+    """
+    record_path(artifact).unlink(missing_ok=True)
+    write_atomic(artifact, content)
+    write_record(artifact, record)
+
+
+def sweep(directory: Path) -> None:
+    """Remove the temporary files that killed writes left in `directory`; call it while the run is locked."""
+    for path in directory.rglob(".*"):
+        if _TEMPORARY.fullmatch(path.name) and path.is_file():
+            path.unlink()
+
+
 def write_record(artifact: Path, record: Record) -> None:
     """Write the record beside `artifact`, as JSON with stable key order."""
     write_atomic(record_path(artifact), json.dumps(dataclasses.asdict(record), indent=1) + "\n")
@@ -200,7 +224,7 @@ def read_record(artifact: Path) -> Record:
         values = json.loads(path.read_text())
     except FileNotFoundError:
         raise ArtifactError(f"{artifact}: no record {path.name} beside it; the stage is not complete") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ArtifactError(f"{path}: not a readable record ({error}); restore it or make the artifact again") from None
     return _record_from(values, path)
 
@@ -241,6 +265,15 @@ def verify(directory: Path) -> Iterator[tuple[Path, str | None]]:
             yield artifact, _parent_problem(artifact, checked(artifact))
         except ArtifactError as error:
             yield artifact, str(error)
+
+
+_FIELDS: dict[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("stage", "recipe", "scheme", "artifact", "sha256"), str),
+    **dict.fromkeys(("size_bytes", "gzip_bytes", "parameters", "nonzero_parameters", "seed"), int),
+    **dict.fromkeys(("parents", "settings", "data", "input", "metrics", "versions", "host"), dict),
+    "labels": list,
+    "commit": (str, type(None)),
+}
 
 
 def library_versions() -> dict[str, str]:
@@ -306,9 +339,20 @@ def _record_from(values: Any, path: Path) -> Record:
     if not isinstance(values, dict) or values.get("schema") != SCHEMA:
         raise ArtifactError(f"{path}: not a record of schema {SCHEMA}; made by another version of edgecnn?")
     try:
-        return Record(**values)
+        record = Record(**values)
     except TypeError as error:
         raise ArtifactError(f"{path}: not a complete record ({error}); make the artifact again") from None
+    for name, kind in _FIELDS.items():
+        if not isinstance(getattr(record, name), kind):
+            raise ArtifactError(
+                f"{path}: {name} is {getattr(record, name)!r:.60}; restore it or make the artifact again"
+            )
+    texts = [*record.parents.values(), *record.labels, record.data.get("name"), record.data.get("sha256")]
+    if not all(isinstance(text, str) for text in texts):
+        raise ArtifactError(
+            f"{path}: parents, labels or data hold what is no text; restore it or make the artifact again"
+        )
+    return record
 
 
 def _is_record(path: Path) -> bool:

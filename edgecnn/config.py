@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from edgecnn.errors import ConfigError, unknown
 
 T = TypeVar("T")
 
-# What the exporters write, per format; the first scheme named is not a default, DEFAULT_SCHEME is.
+# What the exporters write, per format.
 SCHEMES = {"tflite": ("float32", "float16", "dynamic", "int8"), "onnx": ("float32", "int8")}
-DEFAULT_SCHEME = "int8"
+MAX_SEED = 2**32 - 1
 DATA_SETS = {
     "digits": "small",
     "mnist": "seed",
@@ -25,6 +25,12 @@ def _check_fraction(where: str, value: float) -> None:
         raise ConfigError(f"{where}: {value}; expected a fraction in [0, 1)")
 
 
+def _check_at_least(where: str, value: float, least: float) -> None:
+    # `not >=` rather than `<`, so that NaN is refused too.
+    if not value >= least:
+        raise ConfigError(f"{where}: {value}; expected at least {least}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Training:
     """How a network is fitted: Adam on cross-entropy, best weights by validation loss."""
@@ -33,6 +39,12 @@ class Training:
     batch_size: int
     learning_rate: float
     patience: int  # epochs without a better validation loss before stopping; 0: never stop early
+
+    def __post_init__(self) -> None:
+        _check_at_least("epochs", self.epochs, 1)
+        _check_at_least("batch_size", self.batch_size, 1)
+        _check_at_least("learning_rate", self.learning_rate, 0)
+        _check_at_least("patience", self.patience, 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +63,7 @@ class Pruning:
     def __post_init__(self) -> None:
         _check_fraction("pruning.initial_sparsity", self.initial_sparsity)
         _check_fraction("pruning.final_sparsity", self.final_sparsity)
+        _check_at_least("pruning.frequency", self.frequency, 1)
         if not 0 < self.ramp_epochs < self.training.epochs:
             raise ConfigError(
                 f"pruning.ramp_epochs: {self.ramp_epochs}; expected 1 to {self.training.epochs - 1}, fewer than "
@@ -119,24 +132,32 @@ class Exporting:
     calibration_images: int = 500
     max_drop_pp: float = 0.5  # top-1 on validation, percentage points, int8 against its Keras parent
 
+    def __post_init__(self) -> None:
+        _check_at_least("calibration-images", self.calibration_images, 1)
+        _check_at_least("max-drop", self.max_drop_pp, 0)
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """All that determines a run's bytes; written to config.toml with the defaults filled in."""
 
-    data: str = "digits"
-    arch: str = "edge35k"
-    recipe: str = "small"
-    seed: int = 0
-    validation_fraction: float = RECIPES["small"].validation_fraction
-    training: Training = RECIPES["small"].training
-    pruning: Pruning = RECIPES["small"].pruning
-    qat: Training = RECIPES["small"].qat
-    exporting: Exporting = field(default_factory=Exporting)
+    data: str
+    arch: str
+    recipe: str
+    seed: int
+    validation_fraction: float
+    training: Training
+    pruning: Pruning
+    qat: Training
+    exporting: Exporting
 
     def __post_init__(self) -> None:
         if self.data not in DATA_SETS:
             raise unknown("data", self.data, DATA_SETS)
+        if self.recipe not in RECIPES:
+            raise unknown("recipe", self.recipe, RECIPES)
+        if not 0 <= self.seed <= MAX_SEED:
+            raise ConfigError(f"seed: {self.seed}; expected 0 to {MAX_SEED}")
         _check_fraction("validation_fraction", self.validation_fraction)
 
 
@@ -150,6 +171,7 @@ def configure(
     seed: int = 0,
     max_drop_pp: float | None = None,
     calibration_images: int | None = None,
+    validation_fraction: float | None = None,
 ) -> RunConfig:
     """Return the run configuration for a named recipe with single values replaced.
 
@@ -165,9 +187,9 @@ def configure(
         data=data,
         arch=arch,
         recipe=name,
-        seed=_at_least("seed", seed, 0),
-        validation_fraction=chosen.validation_fraction,
-        training=_replaced(chosen.training, epochs=_at_least("epochs", epochs, 1)),
+        seed=seed,
+        validation_fraction=chosen.validation_fraction if validation_fraction is None else validation_fraction,
+        training=_replaced(chosen.training, epochs=epochs),
         pruning=_replaced(chosen.pruning, final_sparsity=sparsity),
         qat=chosen.qat,
         exporting=adjusted(Exporting(), max_drop_pp, calibration_images),
@@ -176,11 +198,12 @@ def configure(
 
 def adjusted(exporting: Exporting, max_drop_pp: float | None, calibration_images: int | None) -> Exporting:
     """Return `exporting` with what is not None replaced; raises `ConfigError` for a value out of range."""
-    return _replaced(
-        exporting,
-        max_drop_pp=_at_least("max-drop", max_drop_pp, 0),
-        calibration_images=_at_least("calibration-images", calibration_images, 1),
-    )
+    return _replaced(exporting, max_drop_pp=max_drop_pp, calibration_images=calibration_images)
+
+
+def without_exporting(config: RunConfig) -> RunConfig:
+    """Return `config` with the default export settings: what determines the trained models, and nothing else."""
+    return dataclasses.replace(config, exporting=Exporting())
 
 
 def to_toml(config: RunConfig) -> str:
@@ -215,7 +238,7 @@ def from_dict(kind: type[T], values: dict[str, Any], *, where: str) -> T:
 
 
 def differences(asked: RunConfig, found: RunConfig) -> list[str]:
-    """Return one line per value that differs: ``training.epochs: 20 here, 10 asked``."""
+    """Return one phrase per value that differs: ``training.epochs: 20 there, 10 asked``."""
     here, there = _flat(dataclasses.asdict(found)), _flat(dataclasses.asdict(asked))
     return [f"{key}: {here[key]!r} there, {there[key]!r} asked" for key in here if here[key] != there[key]]
 
@@ -260,10 +283,3 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _replaced(instance: T, **values: Any) -> T:
     return dataclasses.replace(instance, **{k: v for k, v in values.items() if v is not None})  # type: ignore[type-var]
-
-
-def _at_least(where: str, value: Any, least: float) -> Any:
-    # `not >=` rather than `<`, so that NaN is refused too.
-    if value is not None and not value >= least:
-        raise ConfigError(f"{where}: {value}; expected at least {least}")
-    return value

@@ -13,17 +13,19 @@ EXTRAS = {
 }
 
 
-def missing(extra: str) -> list[str]:
-    """Return the modules of `extra` that cannot be imported, without importing any."""
-    return [module for module in EXTRAS[extra] if find_spec(module) is None]
+def require(*extras: str, needed_by: str, modules: tuple[str, ...] | None = None) -> None:
+    """Raise `MissingExtraError` unless every one of `extras` is installed, or of `modules` where only they are needed.
 
-
-def require(*extras: str, needed_by: str) -> None:
-    """Raise `MissingExtraError` unless every one of `extras` is installed."""
-    absent = [extra for extra in extras if missing(extra)]
-    if absent:
-        modules = ", ".join(module for extra in absent for module in missing(extra))
+    Nothing is imported.
+    """
+    absent = {extra: _absent(modules or EXTRAS[extra]) for extra in extras}
+    if any(absent.values()):
+        names = [extra for extra, missing in absent.items() if missing]
         raise MissingExtraError(
-            f"{needed_by}: {modules} not installed; needs the extra {'+'.join(absent)}; "
-            f"run: pip install 'edgecnn[{','.join(absent)}]'"
+            f"{needed_by}: {', '.join(m for extra in names for m in absent[extra])} not installed; needs the extra "
+            f"{'+'.join(names)}; run: pip install 'edgecnn[{','.join(names)}]'"
         )
+
+
+def _absent(modules: tuple[str, ...]) -> list[str]:
+    return [module for module in modules if find_spec(module) is None]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecnn._tf import keras, tf
-from edgecnn.artifact import write_atomic
+from edgecnn.artifact import library_versions, write_atomic
 from edgecnn.config import Training
-from edgecnn.errors import GateError
+from edgecnn.errors import ArtifactError, GateError
 
 # Called with (steps done, steps in all, metrics so far); for progress bars.
 Observer = Callable[[int, int, dict[str, float]], None]
@@ -81,7 +82,7 @@ def fit(
     _compile(model, training.learning_rate)
     stopping = EarlyStopping(training.patience, first_epoch)
     result = Fit()
-    identity = _identity(model, training, seed, first_epoch)
+    identity = _identity(model, training, seed, first_epoch, train[0])
     best = _resume(model, checkpoint, identity, stopping, result)
     steps = -(-len(train[0]) // training.batch_size)
     progress = _Progress(steps, training.epochs, observe)
@@ -158,11 +159,11 @@ def _reseed(model: Any, seed: int, epoch: int) -> None:
             generator.reset_from_seed(int(entropy[0]))
 
 
-def _identity(model: Any, training: Training, seed: int, first_epoch: int) -> str:
+def _identity(model: Any, training: Training, seed: int, first_epoch: int, images: NDArray[np.uint8]) -> str:
     """Return a digest of all that a checkpoint must share with the fit that continues it."""
-    digest = hashlib.sha256(json.dumps([asdict(training), seed, first_epoch]).encode())
-    for weights in model.get_weights():
-        digest.update(np.ascontiguousarray(weights).tobytes())
+    digest = hashlib.sha256(json.dumps([asdict(training), seed, first_epoch, library_versions()]).encode())
+    for array in (images, *model.get_weights()):
+        digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
 
 
@@ -184,14 +185,17 @@ def _resume(
     """Set model, stopping and result to what `checkpoint` holds; return the best weights so far."""
     if not checkpoint.exists():
         return None
-    with np.load(checkpoint) as saved:
-        state = json.loads(str(saved["state"]))
-        if state["identity"] != identity:
-            return None  # left by a fit with other settings: nothing of it can be used
-        groups = {
-            kind: [saved[f"{kind}{i}"] for i in range(sum(name.startswith(kind) for name in saved.files))]
-            for kind in ("weight", "optimizer", "best")
-        }
+    try:
+        with np.load(io.BytesIO(checkpoint.read_bytes())) as saved:
+            state = json.loads(str(saved["state"]))
+            groups = {
+                kind: [saved[f"{kind}{i}"] for i in range(sum(name.startswith(kind) for name in saved.files))]
+                for kind in ("weight", "optimizer", "best")
+            }
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise ArtifactError(f"{checkpoint}: damaged ({error}); remove it to train from the start") from None
+    if state["identity"] != identity:
+        return None  # left by a fit of other data, settings or libraries: nothing of it can be used
     model.set_weights(groups["weight"])
     for variable, value in zip(model.optimizer.variables, groups["optimizer"], strict=True):
         variable.assign(value)

@@ -20,7 +20,7 @@ ALLOWED = {
     "extras": {"errors"},
     "artifact": {"errors"},
     "_tf": {"errors", "device"},
-    "data": {"errors", "artifact", "device"},
+    "data": {"errors", "config", "artifact", "device"},
     "zoo": {"errors", "_tf"},
     "train": {"_tf", "artifact", "config", "errors"},
     "compress": {"_tf", "config"},

@@ -65,6 +65,41 @@ def test_a_damaged_record_is_one_line(tmp_path: Path, text: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("sha256", 5), ("sha256", None), ("parents", [1]), ("parents", {"a": 1}), ("labels", 5), ("labels", [1]),
+     ("data", "mnist"), ("data", {}), ("data", {"name": ["a"], "sha256": "x"}), ("scheme", 7), ("metrics", None)],
+)  # fmt: skip
+def test_a_record_of_wrong_types_is_one_line(tmp_path: Path, key: str, value: object) -> None:
+    keep(tmp_path / "int8.tflite", b"model")
+    path = tmp_path / "int8.tflite.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+    with pytest.raises(ArtifactError, match=r"int8.tflite.json: ") as caught:
+        artifact.checked(tmp_path / "int8.tflite")
+    assert "\n" not in str(caught.value)
+
+
+def test_what_a_killed_write_left_is_swept_and_nothing_else(tmp_path: Path) -> None:
+    for name in (".int8.tflite.ab12_xyz", "int8.tflite", ".hidden", ".note.txt"):
+        (tmp_path / name).write_text("x")
+    with artifact.locked(Run(tmp_path)):
+        assert sorted(p.name for p in tmp_path.iterdir()) == [".hidden", ".note.txt", "int8.tflite"]
+
+
+def test_an_old_record_never_stands_beside_a_new_artifact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "int8.tflite"
+    keep(path, b"old")
+
+    def killed(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(artifact, "write_record", killed)
+    with pytest.raises(KeyboardInterrupt):
+        artifact.keep(path, b"new", record(b"new", path.name))
+    assert path.read_bytes() == b"new"
+    assert not artifact.record_path(path).exists(), "incomplete, not a mismatch"
+
+
 def test_a_refused_write_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
     path = tmp_path / "int8.tflite"
     artifact.write_atomic(path, b"old")

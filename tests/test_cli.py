@@ -53,6 +53,8 @@ def test_version(edgecnn: Edgecnn) -> None:
         (["export", "--format", "onnx", "--scheme", "float16"], "expected one of: float32, int8"),
         (["export", "--dynamic-batch"], "--dynamic-batch is for --format onnx"),
         (["export", "gone.keras"], "gone.keras: cannot read (No such file or directory)"),
+        (["train", "--seed", "5000000000"], "seed: 5000000000; expected 0 to 4294967295"),
+        (["verify", "x" * 300], "File name too long"),
         (["prune"], "runs: no trained run; start one: edgecnn train"),
         (["prune", "gone"], "gone: no run there"),
         (["quantize", "--method", "magic"], "method: 'magic' is unknown; expected one of: ptq, qat"),
@@ -283,6 +285,37 @@ def test_the_on_device_script_runs_beside_pyz_and_model(edgecnn: Edgecnn, quick_
     assert done.stdout.rstrip().endswith(" ms")
     assert "gone.png: no such file" in refused(script(tmp_path / "gone.png"))
     assert script().returncode == 2
+    assert "edgecnn is not installed; needs predict.pyz" in refused(
+        subprocess.run(
+            [sys.executable, "-S", shutil.copy(ROOT / "deploy" / "predict.py", tmp_path.parent), SEVEN],
+            capture_output=True, text=True, check=False,
+        )
+    )  # fmt: skip
+
+
+def test_options_that_do_not_apply_are_refused(edgecnn: Edgecnn, quick_run: Path, tmp_path: Path) -> None:
+    for arguments in (["export", quick_run, "--out", "mine"], ["export", quick_run, "--data", "mnist"]):
+        assert "does not apply here" in refused(edgecnn(*arguments, cwd=tmp_path))
+    model = quick_run / "train" / "model.keras"
+    assert "--recipe: does not apply here" in refused(edgecnn("export", model, "--recipe", "pruned80", cwd=tmp_path))
+    assert "--data: does not apply here" in refused(edgecnn("bench", quick_run, "--data", "mnist", cwd=tmp_path))
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"seed = 1"])
+def test_a_damaged_config_is_one_line(edgecnn: Edgecnn, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "config.toml").write_bytes(content)
+    for command in ("prune", "quantize"):
+        assert "config.toml: " in refused(edgecnn(command, tmp_path))
+
+
+def test_a_name_that_breaks_lines_stays_in_its_row(edgecnn: Edgecnn, quick_run: Path, tmp_path: Path) -> None:
+    name = tmp_path / "a\tb\nc ✓.png"
+    shutil.copy(SEVEN, name)
+    model = quick_run / "export" / "baseline" / "int8.tflite"
+    done = edgecnn("predict", "--model", model, name, PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 1
+    assert len(done.stdout.split("\t")) == 3
 
 
 @needs_released

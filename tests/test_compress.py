@@ -11,6 +11,7 @@ from edgecnn.compress.prune import prune
 from edgecnn.compress.qat import is_quantization_aware, quantize_aware, without_wrappers
 from edgecnn.config import Pruning, Training
 from edgecnn.data import DataSet, load
+from edgecnn.errors import ArtifactError
 
 EPOCHS = Training(epochs=2, batch_size=64, learning_rate=1e-3, patience=0)
 
@@ -96,3 +97,19 @@ def test_qat_starts_from_calibrated_ranges(pruned: Any, data: DataSet) -> None:
     conv = _tf.keras.Model(pruned.inputs, pruned.layers[0].output)(data.train.images[:50].astype(np.float32) / 255)
     assert ranges["quant_conv1/post_activation_max:0"] == pytest.approx(float(np.max(conv)))
     assert ranges["quant_conv1/post_activation_min:0"] == 0
+
+
+def test_qat_does_not_depend_on_what_the_process_did_before(pruned: Any, data: DataSet) -> None:
+    one, other = (
+        quantize_aware(pruned, calibration_images=data.train.images[:20], fit=lambda model: None)[0] for _ in range(2)
+    )
+    assert _tf.save_model(one, suffix=".h5") == _tf.save_model(other, suffix=".h5")
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_no_code_from_a_model_file_is_run(tmp_path: Path, suffix: str) -> None:
+    layers = [_tf.keras.layers.Input((4,), name="x"), _tf.keras.layers.Lambda(lambda x: x * 2, name="l")]
+    path = tmp_path / f"lambda{suffix}"
+    path.write_bytes(_tf.save_model(_tf.keras.Sequential(layers, name="m"), suffix=suffix))
+    with pytest.raises(ArtifactError, match=r"tf_keras cannot read it .*[Ll]ambda"):
+        _tf.load_model(path)

@@ -1,8 +1,10 @@
 """Recipes, configurations and their TOML."""
 
+import re
+
 import pytest
 
-from edgecnn.config import RECIPES, Pruning, RunConfig, Training, configure, differences, from_toml, to_toml
+from edgecnn.config import RECIPES, Pruning, Training, configure, differences, from_toml, to_toml
 from edgecnn.errors import ConfigError
 
 
@@ -13,7 +15,7 @@ def test_a_configuration_survives_toml(recipe: str) -> None:
 
 
 def test_toml_writes_the_defaults_out() -> None:
-    text = to_toml(RunConfig())
+    text = to_toml(configure())
     for key in (
         "validation_fraction",
         "learning_rate",
@@ -31,7 +33,7 @@ def test_seed_recipe_is_that_of_its_source() -> None:
 
 def test_an_unknown_key_is_an_error_that_lists_the_known() -> None:
     with pytest.raises(ConfigError, match=r"config.toml: key: 'epoch' is unknown; expected one of: .*arch.*data"):
-        from_toml(to_toml(RunConfig()).replace("seed =", "epoch ="), where="config.toml")
+        from_toml(to_toml(configure()).replace("seed =", "epoch ="), where="config.toml")
 
 
 @pytest.mark.parametrize(
@@ -42,7 +44,8 @@ def test_an_unknown_key_is_an_error_that_lists_the_known() -> None:
         ({"epochs": 0}, "epochs: 0; expected at least 1"),
         ({"sparsity": 1.0}, r"pruning.final_sparsity: 1.0; expected a fraction in \[0, 1\)"),
         ({"sparsity": float("nan")}, "pruning.final_sparsity: nan; expected"),
-        ({"seed": -1}, "seed: -1; expected at least 0"),
+        ({"seed": -1}, "seed: -1; expected 0 to 4294967295"),
+        ({"seed": 2**32}, "seed: 4294967296; expected 0 to 4294967295"),
         ({"max_drop_pp": float("nan")}, "max-drop: nan; expected at least 0"),
         ({"calibration_images": 0}, "calibration-images: 0; expected at least 1"),
     ],
@@ -54,7 +57,29 @@ def test_a_bad_value_is_refused_with_what_is_expected(asked: dict[str, object], 
 
 def test_a_wrong_type_in_the_file_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"seed: got 'one'; expected int"):
-        from_toml(to_toml(RunConfig()).replace("seed = 0", 'seed = "one"'), where="config.toml")
+        from_toml(to_toml(configure()).replace("seed = 0", 'seed = "one"'), where="config.toml")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("batch_size = 32", "batch_size: 0; expected at least 1"),
+        ("seed = 0", "seed: -1; expected 0 to"),
+        ("max_drop_pp = 0.5", "max-drop: nan; expected at least 0"),
+        ("data = ", "key 'data' is missing from RunConfig"),
+    ],
+)
+def test_a_bad_value_in_the_file_is_refused(line: str, message: str) -> None:
+    key = line.split(" = ")[0]
+    bad = {"batch_size": "batch_size = 0", "seed": "seed = -1", "max_drop_pp": "max_drop_pp = nan", "data": ""}[key]
+    text = re.sub(rf"^{key} = .*$", bad, to_toml(configure()), count=1, flags=re.MULTILINE)
+    with pytest.raises(ConfigError, match=message):
+        from_toml(text, where="config.toml")
+
+
+def test_an_empty_file_is_no_configuration() -> None:
+    with pytest.raises(ConfigError, match="key 'data' is missing"):
+        from_toml("", where="config.toml")
 
 
 def test_a_ramp_as_long_as_the_training_is_refused() -> None:

@@ -159,7 +159,7 @@ def test_a_download_is_kept_only_when_its_checksum_fits(
     folder, url = mirror
     write_idx_set(folder)
     name = "train-images-idx3-ubyte.gz"
-    with pytest.raises(DataError, match=rf"{url}{name}: md5 .*what came is kept as .*{name}.bad"):
+    with pytest.raises(DataError, match=rf"{url}: md5 .*what came is kept as .*{name}.bad"):
         mnist.download(tmp_path / "cache", mirrors=[url], on_download=lambda *_: None)
     assert [path.name for path in (tmp_path / "cache").iterdir()] == [f"{name}.bad"]
 
@@ -171,6 +171,22 @@ def test_a_download_is_kept_only_when_its_checksum_fits(
     assert (len(train), len(test)) == (20, 20)
     assert {row[0] for row in seen} == set(sums)
     assert all(done == total for _, done, total in seen if done >= total)
+
+
+def test_a_mirror_that_gives_something_else_is_passed_over(
+    mirror: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A captive portal answers every address with its page."""
+    folder, url = mirror
+    write_idx_set(folder)
+    sums = {n: hashlib.md5(gzip.decompress((folder / n).read_bytes())).hexdigest() for n in mnist.CHECKSUMS}
+    monkeypatch.setattr(mnist, "CHECKSUMS", sums)
+    (folder / "portal").mkdir()
+    for name in sums:
+        (folder / "portal" / name).write_text("<html>log in</html>")
+    mnist.download(tmp_path / "cache", mirrors=[f"{url}portal/", url], on_download=lambda *_: None)
+    assert len(mnist.read(data_dir=tmp_path / "cache")[0]) == 20
+    assert {path.name for path in (tmp_path / "cache").glob("*.bad")} == {f"{name}.bad" for name in sums}
 
 
 def test_no_network_and_no_data_says_what_to_do(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from edgecnn.device import ImageError, ModelError, Predictor, RuntimeMissingError
+from edgecnn.device import DeviceError, ImageError, ModelError, Predictor, RuntimeMissingError
 from edgecnn.device.predictor import decode_output, input_encoding
 from edgecnn.device.preprocessing import fit_to_mnist, read_gray, to_mnist
 from edgecnn.device.runtimes import RUNTIMES, TensorSpec, installed, pick
@@ -45,8 +45,42 @@ def test_dark_ink_on_paper_is_the_same_as_light_ink_on_black() -> None:
     assert np.array_equal(to_mnist(bar(20, 60)), to_mnist(255 - bar(20, 60)))
 
 
-def test_an_empty_image_stays_empty() -> None:
-    assert not to_mnist(np.full((50, 40), 255, np.uint8)).any()
+@pytest.mark.parametrize("light", [0.2, 0.5, 0.8, 1.0])
+def test_a_dim_photo_is_read_like_a_bright_one(light: float) -> None:
+    dim = to_mnist(((255 - bar(20, 60)) * light).astype(np.uint8))
+    assert np.abs(dim.astype(int) - to_mnist(255 - bar(20, 60))).max() <= 12
+
+
+@pytest.mark.parametrize("level", [0, 130, 255])
+def test_an_image_without_ink_is_refused(level: int) -> None:
+    with pytest.raises(ImageError, match=f"every pixel is {level}; expected a digit on paper"):
+        to_mnist(np.full((50, 40), level, np.uint8))
+
+
+def test_black_on_white_of_the_right_size_is_turned_over() -> None:
+    image = np.full((28, 28), 255, np.uint8)
+    image[5:20, 10:14] = 0
+    assert np.array_equal(to_mnist(image), 255 - image)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_photo_is_turned_as_its_exif_says(tmp_path: Path, orientation: int) -> None:
+    upright = Image.open(ROOT / "deploy" / "seven.png")
+    undo = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # Image.Transpose that the viewer's turn takes back
+    stored = upright.transpose(Image.Transpose(undo[orientation])) if orientation > 1 else upright
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored.save(tmp_path / "photo.png", exif=exif)
+    assert np.array_equal(read_gray(tmp_path / "photo.png"), np.asarray(upright))
+
+
+def test_sixteen_bits_are_scaled_and_floats_refused(tmp_path: Path) -> None:
+    gray = np.asarray(Image.open(ROOT / "deploy" / "seven.png"))
+    Image.fromarray(gray.astype(np.uint16) * 257).save(tmp_path / "deep.png")
+    assert np.array_equal(read_gray(tmp_path / "deep.png"), gray)
+    Image.fromarray(gray.astype(np.float32)).save(tmp_path / "float.tiff")
+    with pytest.raises(ImageError, match=r"float.tiff: floating-point pixels; expected 8 or 16 bits"):
+        read_gray(tmp_path / "float.tiff")
 
 
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(0, 2**32 - 1))
@@ -143,6 +177,50 @@ def test_labels_come_from_the_record(model: Path) -> None:
     record.write_text(json.dumps(values | {"labels": ["a"]}))
     with pytest.raises(ModelError, match="10 classes, its record names 1"):
         Predictor(model)
+
+
+@pytest.mark.parametrize("labels", [5, "abcdefghij", [1] * 10])
+def test_labels_that_are_no_names_are_refused(model: Path, labels: object) -> None:
+    record = model.with_name("int8.tflite.json")
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"labels": labels}))
+    with pytest.raises(ModelError, match="expected a list of names"):
+        Predictor(model)
+
+
+@pytest.mark.parametrize("change", [{"shape": [1, 32, 32, 3]}, {"dtype": "float32"}, {"range": [-1, 1]}])
+def test_a_record_that_states_another_input_is_refused(model: Path, change: dict[str, object]) -> None:
+    record = model.with_name("int8.tflite.json")
+    values = json.loads(record.read_text())
+    record.write_text(json.dumps(values | {"input": values["input"] | change}))
+    with pytest.raises(ModelError, match=r"its record says input .*; the model takes"):
+        Predictor(model)
+
+
+def test_scores_that_are_no_probabilities_are_refused(tmp_path: Path) -> None:
+    from edgecnn._tf import keras
+    from edgecnn.export.tflite import to_tflite
+
+    layers = [
+        keras.layers.Input((28, 28, 1), name="x"),
+        keras.layers.Flatten(name="f"),
+        keras.layers.Dense(10, name="d"),
+    ]
+    (tmp_path / "logits.tflite").write_bytes(to_tflite(keras.Sequential(layers, name="m"), scheme="float32"))
+    predictor = Predictor(tmp_path / "logits.tflite")
+    with pytest.raises(ModelError, match="are no probabilities; give a model that ends in softmax"):
+        predictor.predict(ROOT / "deploy" / "seven.png")
+
+
+@pytest.mark.parametrize("threads", [0, -5, 10**11])
+def test_a_number_of_threads_that_cannot_be_is_refused(model: Path, threads: int) -> None:
+    with pytest.raises(DeviceError, match=f"--threads: {threads}; expected 1 to"):
+        Predictor(model, threads=threads)
+
+
+def test_a_batch_is_predicted_in_order(model: Path) -> None:
+    pictures = [ROOT / "deploy" / "seven.png", 255 - bar(5, 60)]
+    predictor = Predictor(model)
+    assert predictor.predict_batch(pictures) == [predictor.predict(picture) for picture in pictures]
 
 
 def test_a_model_without_a_record_is_tried_first_and_works(model: Path) -> None:

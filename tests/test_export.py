@@ -81,12 +81,6 @@ def test_an_unknown_scheme_lists_the_known(model: Any, form: str) -> None:
         EXPORTERS[form](model, scheme="int4")
 
 
-def test_a_qat_model_exports_to_int8_only(quick_run: Path) -> None:
-    qat = _tf.load_model(quick_run / "compress" / "pruned80-qat" / "model.h5")
-    with pytest.raises(ConfigError, match="export float32: the model was trained for int8"):
-        to_tflite(qat, scheme="float32", quantization_aware=True)
-
-
 def test_zeros_survive_quantization(quick_run: Path) -> None:
     for recipe in ("pruned80", "pruned80-qat"):
         parent = artifact.checked(next((quick_run / "compress" / recipe).glob("model.*")))

@@ -17,6 +17,7 @@ from edgecnn.artifact import Run
 from edgecnn.config import configure
 from edgecnn.errors import ArtifactError, ConfigError, GateError
 from edgecnn.pipeline import Target, Workspace, begin, export, load_data, read_config, train
+from edgecnn.pipeline.release import command_of
 from tests.conftest import ROOT, Edgecnn
 
 EXPORTS = {
@@ -205,3 +206,50 @@ def test_single_stages_are_commands(edgecnn: Edgecnn, tmp_path: Path) -> None:
         "float32-batchN.onnx"
     )
     assert "pruned50-qat" in edgecnn("bench", root).stdout
+
+
+def test_an_export_calibrated_otherwise_is_made_again(copied_run: Path, edgecnn: Edgecnn) -> None:
+    """The gate's advice, more --calibration-images, must not leave a run that cannot go on."""
+    path, before = copied_run / "export/baseline/int8.tflite", models_in(copied_run)
+    assert edgecnn("export", copied_run, "--calibration-images", "50").returncode == 0
+    assert artifact.checked(path).settings["calibration_images"] == 50
+    again = edgecnn("run", "--recipe", "quick", "--out", copied_run)
+    assert again.returncode == 0, again.stderr
+    assert models_in(copied_run) == before
+
+
+def test_a_quantized_recipe_is_not_quantized_again(copied_run: Path, edgecnn: Edgecnn) -> None:
+    refused = edgecnn("quantize", copied_run, "--method", "qat", "--recipe", "pruned80-qat")
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert "pruned80-qat is trained for int8 already" in refused.stderr
+    for form in ("onnx", "tflite"):
+        refused = edgecnn("export", copied_run, "--recipe", "pruned80-qat", "--format", form, "--scheme", "float32")
+        assert refused.returncode == 2
+        assert "the model was trained for int8" in refused.stderr
+
+
+def test_a_release_stands_alone_and_is_of_what_was_measured(copied_run: Path, edgecnn: Edgecnn, tmp_path: Path) -> None:
+    out = tmp_path / "models"
+    done = edgecnn("release", copied_run, "--name", "mine", "--out", out)
+    assert done.stdout.strip() == str(out / "mine")
+    assert [problem for _, problem in artifact.verify(out) if problem] == []
+    model = artifact.checked(out / "mine" / "model.keras")
+    assert artifact.checked(out / "mine" / "int8.onnx").parents == {"model.keras": model.sha256}
+    card = (out / "mine" / "MODEL_CARD.md").read_text()
+    assert "edgecnn run --data digits --arch edge35k --recipe quick --seed 0\n" in card
+    assert model.sha256 in card
+
+    bench = copied_run / "bench" / "bench.json"
+    stale = bench.read_text().replace(artifact.checked(copied_run / "export/baseline/int8.onnx").sha256, "0" * 64)
+    for content, message in ((stale, "int8.onnx not measured as it is now"), ("[]", "no measurements there")):
+        bench.write_text(content)
+        refused = edgecnn("release", copied_run, "--name", "other", "--out", out)
+        assert refused.returncode == 2
+        assert message in refused.stderr
+        assert not (out / "other").exists()
+
+
+def test_the_command_on_a_card_makes_the_same_run() -> None:
+    config = configure(data="mnist", recipe="seed", epochs=3, sparsity=0.9, seed=4, calibration_images=77)
+    names, flags = "--data mnist --arch edge35k --recipe seed --seed 4", "--epochs 3 --sparsity 0.9"
+    assert command_of(config) == f"edgecnn run {names} {flags} --calibration-images 77"

@@ -8,7 +8,7 @@ import pytest
 from edgecnn import _tf, zoo
 from edgecnn.config import Training
 from edgecnn.data import DataSet, load
-from edgecnn.errors import GateError
+from edgecnn.errors import ArtifactError, GateError
 from edgecnn.train import EarlyStopping, Fit, fit
 
 TRAINING = Training(epochs=3, batch_size=64, learning_rate=2e-3, patience=0)
@@ -60,6 +60,13 @@ def test_a_checkpoint_of_other_settings_is_not_used(data: DataSet, tmp_path: Pat
     fresh, expected = trained(data, tmp_path / "d.npz", other)
     assert resumed == fresh
     assert all(np.array_equal(a, b) for a, b in zip(expected, got, strict=True))
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", b"PK\x03\x04 cut"])
+def test_a_damaged_checkpoint_says_what_to_do(data: DataSet, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "c.npz").write_bytes(content)
+    with pytest.raises(ArtifactError, match=r"c.npz: damaged .*; remove it to train from the start"):
+        trained(data, tmp_path / "c.npz")
 
 
 def test_the_best_weights_are_restored(data: DataSet, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import errno
+import io
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -29,7 +29,7 @@ from edgecnn.cli.options import (
 )
 from edgecnn.cli.terminal import print_bench, print_table, progress, say
 from edgecnn.device.errors import DeviceError
-from edgecnn.errors import ArtifactError, EdgecnnError, StorageError
+from edgecnn.errors import ArtifactError, EdgecnnError
 
 if TYPE_CHECKING:
     from edgecnn.config import RunConfig
@@ -165,9 +165,14 @@ def export(
     ] = None,
     format: FormatOption = "tflite",
     scheme: SchemeOption = "int8",
-    recipe: StageRecipeOption = "baseline",
+    recipe: Annotated[
+        str | None, typer.Option("--recipe", help="Which model of a run. Default: baseline.", show_default=False)
+    ] = None,
     dynamic_batch: Annotated[bool, typer.Option("--dynamic-batch", help="onnx: leave the batch size open.")] = False,
-    out: Annotated[Path, typer.Option("--out", help="Folder for what belongs to no run.")] = Path("export"),
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Folder for what belongs to no run. Default: export.", show_default=False),
+    ] = None,
     data: Annotated[str | None, typer.Option("--data", help="Data set of a .keras file that has no record.")] = None,
     data_dir: DataDirOption = None,
     max_drop: MaxDropOption = None,
@@ -178,11 +183,13 @@ def export(
     from edgecnn.cli import choose
 
     if format == "pyz":
-        print(pipeline.pack_predictor(out))
+        print(pipeline.pack_predictor(out or Path("export")))
         return
     target = pipeline.Target(format, scheme, dynamic_batch)
     opened = choose.run_to_export(model)
     if opened is not None:
+        choose.refuse({"--out": out, "--data": data}, f"run {opened.root} has its own")
+        recipe = recipe or "baseline"
         say(f"exporting {recipe} of run {opened.root}")
         choose.check_recipe(opened, recipe)
         options: dict[str, Any] = {
@@ -194,12 +201,14 @@ def export(
             path = pipeline.export(work, recipe=recipe, target=target)
     elif model is None and calibration_images is None and (artifact.released() / target.file).exists():
         say(f"no complete run in {choose.RUNS}/: copying the released edge35k, {target.file}")
-        path = pipeline.copy_released(artifact.released() / target.file, out=out / "edge35k")
+        choose.refuse({"--recipe": recipe}, "the released model has one")
+        path = pipeline.copy_released(artifact.released() / target.file, out=(out or Path("export")) / "edge35k")
     else:
         source = model or artifact.released() / "model.keras"
+        choose.refuse({"--recipe": recipe}, "a model file has one")
         say(f"exporting {source}")
         settings = choose.settings_of(source, data, max_drop=max_drop, calibration_images=calibration_images)
-        folder = out / (source.parent.name if source.name == "model.keras" else source.stem)
+        folder = (out or Path("export")) / (source.parent.name if source.name == "model.keras" else source.stem)
         with progress() as observe:
             images = pipeline.load_data(settings, data_dir=data_dir, observe=observe)
             path = pipeline.export_model(source, target=target, out=folder, config=settings, data=images)
@@ -246,6 +255,7 @@ def bench(
     opened, models = choose.bench_targets(targets)
     say(f"measuring {opened.root if opened else ', '.join(map(str, models))}")
     if opened is not None:
+        choose.refuse({"--data": data}, f"run {opened.root} has its own")
         out = opened.bench
         with progress() as observe, pipeline.reopen(opened, data_dir=data_dir, observe=observe) as work:
             result = pipeline.bench_run(opened, data=work.data, observe=observe, **options)
@@ -356,14 +366,14 @@ def _root(
 
 def main() -> NoReturn:
     """Run the command line and exit; an expected error is one line on stderr and its exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be one that the terminal cannot show
     try:
         app(standalone_mode=True)
     except (EdgecnnError, DeviceError) as error:
         _fail(str(error), error.exit_code)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise
-        _fail(str(StorageError(f"{error.filename or 'disk'}: {error.strerror}; free space and start again")), 2)
+        _fail(f"{error.filename or 'system'}: {error.strerror or error}; check the path, its rights and free space", 2)
     sys.exit(0)
 
 

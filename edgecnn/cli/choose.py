@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgecnn.artifact import (
+    EXPORT_SUFFIXES,
     EXPORTED,
     TRAINED,
     Run,
@@ -20,7 +21,7 @@ from edgecnn.artifact import (
     sha256,
 )
 from edgecnn.cli.terminal import say
-from edgecnn.config import DATA_SETS, RunConfig, configure, to_toml
+from edgecnn.config import DATA_SETS, RunConfig, configure, to_toml, without_exporting
 from edgecnn.errors import ArtifactError, ConfigError, EdgecnnError, unknown
 
 if TYPE_CHECKING:
@@ -30,12 +31,11 @@ if TYPE_CHECKING:
     from edgecnn.pipeline import Observer
 
 RUNS = Path("runs")
-_MODELS = (".tflite", ".onnx")
 
 
 def run_directory(config: RunConfig) -> Path:
     """Return the folder for `config`: the same settings always name the same one, so that a run can go on."""
-    digest = sha256(to_toml(config).encode())[:8]
+    digest = sha256(to_toml(without_exporting(config)).encode())[:8]
     return RUNS / f"{config.data}-{config.arch}-{config.recipe}-{digest}"
 
 
@@ -66,8 +66,9 @@ def run_to_export(named: Path | None) -> Run | None:
 
 def check_recipe(run: Run, recipe: str) -> None:
     """Raise `ConfigError` listing the recipes whose model the run holds, unless `recipe` is one."""
-    if not run.config.is_file():
-        raise ArtifactError(f"{run.root}: no run there (no config.toml); start one: edgecnn run")
+    from edgecnn.pipeline import read_config
+
+    read_config(run)  # says so when it is no run, or a damaged one
     if recipe not in (made := run.recipes()):
         raise unknown(f"{run.root}: recipe", recipe, made or ["none yet: edgecnn train"])
 
@@ -79,8 +80,17 @@ def settings_of(source: Path, data: str | None, *, max_drop: float | None, calib
         raise ConfigError(
             f"export {source}: it has no record that names its data set; pass --data {'|'.join(DATA_SETS)}"
         )
-    name = data or checked(source).data["name"]
-    return configure(data=name, max_drop_pp=max_drop, calibration_images=calibration_images)
+    if data is not None:
+        return configure(data=data, max_drop_pp=max_drop, calibration_images=calibration_images)
+    record = checked(source)
+    # The model's own split: validation images of another one would be images that it was trained on.
+    return configure(
+        data=record.data["name"],
+        seed=record.seed,
+        validation_fraction=record.data.get("validation_fraction"),
+        max_drop_pp=max_drop,
+        calibration_images=calibration_images,
+    )
 
 
 def bench_targets(named: Sequence[Path] | None) -> tuple[Run | None, list[Path]]:
@@ -95,7 +105,7 @@ def bench_targets(named: Sequence[Path] | None) -> tuple[Run | None, list[Path]]
     if runs:
         return runs[0], []
     inside = [sorted(target.iterdir()) if target.is_dir() else [target] for target in targets]
-    models = [path for paths in inside for path in paths if path.suffix in _MODELS]
+    models = [path for paths in inside for path in paths if path.suffix in EXPORT_SUFFIXES]
     if not models:
         raise ArtifactError(f"bench: no .tflite or .onnx file in {targets[0]}; give a run or model files")
     return None, models
@@ -116,6 +126,13 @@ def data_of(models: Sequence[Path], named: str | None, *, data_dir: Path | None,
             raise
         say(f"accuracy is not measured: {error}")
         return None
+
+
+def refuse(options: dict[str, object], why: str) -> None:
+    """Raise `ConfigError` when an option was given that does not apply here: ignoring it would mislead."""
+    given = [name for name, value in options.items() if value is not None]
+    if given:
+        raise ConfigError(f"{given[0]}: does not apply here, {why}; leave it out")
 
 
 def budget(path: Path | None) -> Budget | None:

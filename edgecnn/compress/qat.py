@@ -21,6 +21,7 @@ def quantize_aware(model: Any, *, calibration_images: NDArray[np.uint8], fit: Ca
     `calibration_images` (uint8 [N, H, W, C], from the training data) set the activation ranges to start from.
     """
     quantization = tfmot.quantization.keras
+    keras.backend.reset_uids()  # tfmot numbers its layers by how many the process made; names reach the file
     annotated = quantization.quantize_annotate_model(clone(model))
     scheme = tfmot.experimental.combine.Default8BitPrunePreserveQuantizeScheme()
     wrapped = quantization.quantize_apply(annotated, scheme)

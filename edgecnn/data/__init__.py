@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from edgecnn.config import DATA_SETS
 from edgecnn.data import digits, mnist
 from edgecnn.data.splits import DataSet, Split, assemble, representative
 from edgecnn.errors import unknown
 
-__all__ = ["SOURCES", "DataSet", "Split", "load", "representative"]
+__all__ = ["DataSet", "Split", "load", "representative"]
 
 # Called with (file name, bytes received, bytes in all or 0); for progress bars.
 DownloadObserver = Callable[[str, int, int], None]
-
-SOURCES = ("digits", "mnist")
 
 
 def load(
@@ -36,5 +35,5 @@ def load(
         case "mnist":
             source = mnist.read(data_dir=data_dir, on_download=on_download)
         case _:
-            raise unknown("data", name, SOURCES)
+            raise unknown("data", name, DATA_SETS)
     return assemble(name, *source, seed=seed, validation_fraction=validation_fraction)

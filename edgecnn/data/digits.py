@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgecnn.data.splits import Split
+from edgecnn.data.splits import Split, stratified
 from edgecnn.device.preprocessing import fit_to_mnist
 
 LABELS = tuple("0123456789")
@@ -25,16 +25,5 @@ def read() -> tuple[Split, Split, tuple[str, ...]]:
     ink = (source.images * (255 / 16)).astype(np.uint8)
     images = np.stack([fit_to_mnist(image) for image in ink])[..., None]
     labels = source.target.astype(np.int64)
-    test = _every_class(labels, _TEST_FRACTION)
+    test = np.isin(np.arange(len(labels)), stratified(labels, _TEST_FRACTION, np.random.default_rng(_TEST_SEED)))
     return Split(images[~test], labels[~test]), Split(images[test], labels[test]), LABELS
-
-
-def _every_class(
-    labels: np.ndarray[tuple[int], np.dtype[np.int64]], fraction: float
-) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    rng = np.random.default_rng(_TEST_SEED)
-    chosen = np.zeros(len(labels), dtype=np.bool_)
-    for label in np.unique(labels):
-        members = rng.permutation(np.flatnonzero(labels == label))
-        chosen[members[: round(fraction * len(members))]] = True
-    return chosen

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import os
 import tempfile
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -78,12 +78,10 @@ def download(folder: Path, *, mirrors: Sequence[str], on_download: Callable[[str
         failures = []
         for mirror in mirrors:
             try:
-                content = _fetch(mirror + name, name, on_download)
-            except (OSError, urllib.error.URLError) as error:
-                failures.append(f"{mirror}: {getattr(error, 'reason', error)}")
-                continue
-            _keep(folder / name, content, mirror)
-            break
+                _keep(folder / name, _fetch(mirror + name, name, on_download))
+                break
+            except (OSError, http.client.HTTPException, ValueError, DataError) as error:
+                failures.append(f"{mirror}: {getattr(error, 'reason', None) or error or type(error).__name__}")
         else:
             raise DataError(
                 f"mnist: {name} not found and not downloaded ({'; '.join(failures)}); put MNIST's four .gz files into "
@@ -125,8 +123,8 @@ def _fetch(url: str, name: str, on_download: Callable[[str, int, int], None]) ->
     return bytes(content)
 
 
-def _keep(path: Path, content: bytes, mirror: str) -> None:
-    """Write a download to `path` if it is what it should be; otherwise set it aside under another name."""
+def _keep(path: Path, content: bytes) -> None:
+    """Write a download to `path` if it is what it should be; otherwise set it aside and raise `DataError`."""
     with tempfile.TemporaryDirectory() as scratch:
         received = Path(scratch) / path.name
         received.write_bytes(content)
@@ -136,5 +134,5 @@ def _keep(path: Path, content: bytes, mirror: str) -> None:
             aside = path.with_name(path.name + ".bad")
             write_atomic(aside, content)
             reason = str(error).removeprefix(f"{received}: ")
-            raise DataError(f"{mirror}{path.name}: {reason}; what came is kept as {aside}") from None
+            raise DataError(f"{reason}; what came is kept as {aside}") from None
     write_atomic(path, content)

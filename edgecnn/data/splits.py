@@ -48,7 +48,7 @@ def assemble(
     name: str, train: Split, test: Split, labels: tuple[str, ...], *, seed: int, validation_fraction: float
 ) -> DataSet:
     """Return the data set with a stratified, seeded validation split taken out of `train`."""
-    chosen = _stratified(train.labels, validation_fraction, np.random.default_rng((seed, 0x5611)))
+    chosen = stratified(train.labels, validation_fraction, np.random.default_rng((seed, 0x5611)))
     rest = np.setdiff1d(np.arange(len(train)), chosen)
     return DataSet(
         name=name,
@@ -76,7 +76,8 @@ def representative(split: Split, count: int, *, seed: int) -> NDArray[np.uint8]:
     return split.images[order[:count]]
 
 
-def _stratified(labels: NDArray[np.int64], fraction: float, rng: np.random.Generator) -> NDArray[np.int64]:
+def stratified(labels: NDArray[np.int64], fraction: float, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Return the sorted indices of `fraction` of every class, at least one image each."""
     chosen = []
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)

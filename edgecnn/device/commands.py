@@ -23,4 +23,6 @@ def predict_files(
         if as_json:
             yield json.dumps({"image": str(image), "runtime": predictor.model.runtime, **asdict(prediction)})
         else:
-            yield f"{image}\t{prediction.label}\t{prediction.probability:.3f}"
+            # A name may hold a tab or a newline; a row must stay a row.
+            name = str(image).translate({9: "\\t", 10: "\\n", 13: "\\r"})
+            yield f"{name}\t{prediction.label}\t{prediction.probability:.3f}"

@@ -37,13 +37,20 @@ class Predictor:
         self.model = model if isinstance(model, LoadedModel) else load(Path(model), runtime=runtime, threads=threads)
         path = self.model.path
         self.input, self.output = image_classifier(self.model)
-        self.labels = _labels(path, self.output.shape[1], read_record(path))
+        record = read_record(path)
+        self.labels = _labels(path, self.output.shape[1], record)
+        _check_contract(path, self.input, record)
         self._encoding = input_encoding(self.input)
 
     def predict(self, image: str | Path | NDArray[np.uint8]) -> Prediction:
         """Return the prediction for an image file, or for a uint8 array [H, W] of any size."""
         gray = read_gray(Path(image)) if isinstance(image, str | Path) else np.asarray(image)
         probabilities = self.probabilities(to_mnist(gray)[None, :, :, None])[0]
+        if probabilities.min() < -0.01 or not 0.9 < probabilities.sum() < 1.1:  # int8 scores add up to 1 nearly
+            raise ModelError(
+                f"{self.model.path}: scores from {probabilities.min():.3g} to {probabilities.max():.3g} are no "
+                f"probabilities; give a model that ends in softmax"
+            )
         best = int(probabilities.argmax())
         return Prediction(self.labels[best], float(probabilities[best]), tuple(map(float, probabilities)))
 
@@ -105,7 +112,19 @@ def decode_output(raw: NDArray[Any], spec: TensorSpec) -> NDArray[np.float32]:
 
 
 def _labels(path: Path, classes: int, record: dict[str, Any]) -> list[str]:
-    labels = record.get("labels") or [str(i) for i in range(classes)]
+    labels = record.get("labels", [str(i) for i in range(classes)])
+    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+        raise ModelError(f"{path}: labels in its record are {labels!r:.60}; expected a list of names; copy it again")
     if len(labels) != classes:
         raise ModelError(f"{path}: {classes} classes, its record names {len(labels)}; copy model and record together")
-    return [str(label) for label in labels]
+    return labels
+
+
+def _check_contract(path: Path, spec: TensorSpec, record: dict[str, Any]) -> None:
+    """Raise `ModelError` when the record states another input than the model has or this predictor feeds."""
+    stated = record.get("input")
+    if stated is None:
+        return
+    feeds = {"shape": list(spec.shape), "dtype": spec.dtype, "range": [0, 1] if spec.dtype == "float32" else [0, 255]}
+    if stated != feeds:
+        raise ModelError(f"{path}: its record says input {stated!r:.120}; the model takes {feeds}; copy both again")

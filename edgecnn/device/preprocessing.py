@@ -6,11 +6,12 @@ its centre of mass is the centre of a 28x28 image (LeCun, Cortes, Burges).
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from edgecnn.device.errors import ImageError
 
@@ -21,35 +22,45 @@ _INK_SHARE = 0.2  # of the darkest ink; fainter than this is paper
 
 
 def read_gray(path: Path) -> NDArray[np.uint8]:
-    """Return the image in `path` as uint8 [H, W]; raises `ImageError` for what is no image or far too large."""
+    """Return the picture in `path` as uint8 [H, W], upright as its EXIF says, transparency shown as white paper.
+
+    Raises `ImageError` for what is no image, is far too large or holds no gray levels.
+    """
     try:
-        with Image.open(path) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise ImageError(
-                    f"{path}: {image.width}x{image.height} pixels; expected at most {MAX_PIXELS}; scale it down"
-                )
-            return np.asarray(_on_white(image).convert("L"))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow warns of large images and odd metadata; the size is checked here
+            with Image.open(path) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    raise ImageError(
+                        f"{path}: {image.width}x{image.height} pixels; expected at most {MAX_PIXELS}; scale it down"
+                    )
+                return _levels(ImageOps.exif_transpose(image), path)
+    except ImageError:
+        raise
     except FileNotFoundError:
         raise ImageError(f"{path}: no such file; give an image file") from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        reason = str(error).replace(str(path), "the file").strip() or type(error).__name__
-        raise ImageError(
-            f"{path}: not a readable image ({reason}); give a PNG, JPEG or another that Pillow reads"
-        ) from None
+    except Exception as error:  # Pillow's decoders raise almost anything for a damaged file
+        reason = " ".join(str(error).replace(str(path), "the file").split()) or type(error).__name__
+        raise ImageError(f"{path}: not a readable image ({reason}); give a PNG, JPEG or the like") from None
 
 
 def to_mnist(gray: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return `gray` (uint8 [H, W], ink dark or light) as uint8 [28, 28] in MNIST's convention.
+    """Return `gray` (uint8 [H, W], ink darker or lighter than the paper) as uint8 [28, 28] in MNIST's convention.
 
-    An image that is 28x28 with a dark border already passes through unchanged.
+    The border is taken for paper; ink is what lies furthest from it. An image that is 28x28 and light on dark
+    already passes through unchanged. Raises `ImageError` for an array that is no picture and for one without ink.
     """
     if gray.ndim != 2 or gray.dtype != np.uint8 or not gray.size:
         raise ImageError(f"image: {gray.dtype} {list(gray.shape)}; expected uint8 [height, width]")
-    ink = 255 - gray if _border_level(gray) > 127 else gray
+    paper = _border_level(gray)
+    is_dark_on_light = paper - int(gray.min()) > int(gray.max()) - paper
     if gray.shape == (SIDE, SIDE):
-        return ink
-    background = _border_level(ink)
-    return fit_to_mnist(np.clip(ink.astype(np.int16) - background, 0, 255).astype(np.uint8))
+        return 255 - gray if is_dark_on_light else gray
+    if gray.max() == gray.min():
+        raise ImageError(f"image: every pixel is {paper}; expected a digit on paper")
+    levels = gray.astype(np.int16)
+    ink = paper - levels if is_dark_on_light else levels - paper
+    return fit_to_mnist(ink.clip(0, 255).astype(np.uint8))
 
 
 def fit_to_mnist(ink: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -84,10 +95,13 @@ def _border_level(gray: NDArray[np.uint8]) -> int:
     return int(np.median(np.concatenate([gray[0], gray[-1], gray[:, 0], gray[:, -1]])))
 
 
-def _on_white(image: Image.Image) -> Image.Image:
-    """Return the image without transparency: what shows through is paper."""
-    if "A" not in image.getbands() and "transparency" not in image.info:
-        return image
-    layered = image.convert("RGBA")
-    paper = Image.new("RGBA", layered.size, "white")
-    return Image.alpha_composite(paper, layered)
+def _levels(image: Image.Image, path: Path) -> NDArray[np.uint8]:
+    """Return the gray levels of an open image of any mode but floating point."""
+    if image.mode.startswith("I"):  # 16 bits a pixel; convert("L") would clip them
+        return (np.asarray(image).astype(np.int64).clip(0, 65535) // 257).astype(np.uint8)
+    if image.mode == "F":
+        raise ImageError(f"{path}: floating-point pixels; expected 8 or 16 bits; convert the image")
+    if "A" in image.getbands() or "transparency" in image.info:
+        layered = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", layered.size, "white"), layered)
+    return np.asarray(image.convert("L"))

@@ -26,6 +26,7 @@ Arrays = list[NDArray[Any]]
 Invoke = Callable[[Arrays], Arrays]
 Loaded = tuple[list["TensorSpec"], list["TensorSpec"], Invoke]
 PROBE_TIMEOUT_S = 60
+MAX_THREADS = 256
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,8 @@ def load(
     Raises `ModelError` for a file that is absent, damaged or differs from its record, `RuntimeMissingError` when
     nothing installed can run it.
     """
+    if not 1 <= threads <= MAX_THREADS:
+        raise DeviceError(f"--threads: {threads}; expected 1 to {MAX_THREADS}")
     chosen = pick(path, runtime)
     content = read_model(path)
     if not vouched_for(path, content) and probe_first:
@@ -131,9 +134,9 @@ def read_record(path: Path) -> dict[str, Any]:
         values = json.loads(record.read_text())
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{record}: not a readable record ({_one_line(error)}); restore or remove it") from None
-    if not isinstance(values, dict) or "sha256" not in values:
+    if not isinstance(values, dict) or not isinstance(values.get("sha256"), str):
         raise ModelError(f"{record}: no sha256 in it; expected the record of {path.name}; restore or remove it")
     return values
 
@@ -146,7 +149,7 @@ def vouched_for(path: Path, content: bytes) -> bool:
     got = hashlib.sha256(content).hexdigest()
     if got != record["sha256"]:
         raise ModelError(
-            f"{path}: sha256 is {got[:12]}…, its record says {str(record['sha256'])[:12]}…; "
+            f"{path}: sha256 is {got[:12]}…, its record says {record['sha256'][:12]}…; "
             f"the file was changed or damaged: copy both again"
         )
     return True

@@ -33,10 +33,6 @@ def to_tflite(
     """
     if scheme not in SCHEMES["tflite"]:
         raise unknown("scheme for tflite", scheme, SCHEMES["tflite"])
-    if quantization_aware and scheme != "int8":
-        raise ConfigError(
-            f"export {scheme}: the model was trained for int8; pass --scheme int8, or export its float parent"
-        )
     converter = _converter(model)
     if scheme != "float32":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]

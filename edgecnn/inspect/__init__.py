@@ -34,7 +34,7 @@ def inspect_bytes(content: bytes, suffix: str, *, where: str = "model") -> list[
 
                 return tflite.layers(content)
             case ".onnx":
-                extras.require("train", needed_by=f"inspect {where}")
+                extras.require("train", needed_by=f"inspect {where}", modules=("onnx",))
                 from edgecnn.inspect import onnx
 
                 return onnx.layers(content)

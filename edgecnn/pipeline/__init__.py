@@ -51,7 +51,7 @@ def run(config: RunConfig, root: Path, *, data_dir: Path | None = None, observe:
 
     Raises `ConfigError` when `root` holds a run of other settings, and what the stages raise.
     """
-    extras.require("train", "litert", needed_by="run")
+    extras.require("train", "litert", "ort", needed_by="run")
     with begin(config, root, data_dir=data_dir, observe=observe) as work:
         train(work)
         pruned = prune(work)

@@ -11,7 +11,14 @@ from edgecnn import artifact, extras
 from edgecnn.artifact import Record, Run
 from edgecnn.config import SCHEMES, RunConfig
 from edgecnn.errors import ArtifactError, ConfigError, GateError, unknown
-from edgecnn.pipeline.workspace import Workspace, calibration_images, is_complete, parent_hashes, recorded_model
+from edgecnn.pipeline.workspace import (
+    Workspace,
+    calibration_images,
+    described_data,
+    is_complete,
+    parent_hashes,
+    recorded_model,
+)
 
 if TYPE_CHECKING:
     from edgecnn.data import DataSet
@@ -54,11 +61,19 @@ def export(work: Workspace, *, recipe: str, target: Target) -> Path:
     `GateError` when an int8 model loses more top-1 than the run's `max_drop_pp`.
     """
     path, parent = work.run.exported(recipe, target.file), work.run.model(recipe)
-    if is_complete(work, path, settings=target.settings(work.config), parents=(parent,)):
+    if is_exported(work, path, target, parent):
         _check_drop(artifact.read_record(path), work.config)
     else:
         _export_to(path, recorded_model(parent), parent, recipe, target, work)
     return path
+
+
+def is_exported(work: Workspace, path: Path, target: Target, parent: Path) -> bool:
+    """Return whether `path` is there as asked; one calibrated otherwise than asked now is made again."""
+    if not artifact.record_path(path).exists():
+        return False
+    settings = artifact.read_record(path).settings
+    return is_complete(work, path, settings=settings, parents=(parent,)) and settings == target.settings(work.config)
 
 
 def export_model(model: Path, *, target: Target, out: Path, config: RunConfig, data: DataSet) -> Path:
@@ -71,6 +86,8 @@ def export_model(model: Path, *, target: Target, out: Path, config: RunConfig, d
     loaded = _tf.load_model(model)
     check_image_input(loaded, data, where=str(model))
     path = out / target.file
+    if artifact.record_path(path).exists() and artifact.read_record(path).parents != parent_hashes(path, (model,)):
+        raise ArtifactError(f"{path}: is there, exported from another model; choose another --out")
     _export_to(path, loaded, model, recipe, target, Workspace(Run(out), config, data))
     return path
 
@@ -79,8 +96,7 @@ def copy_released(released: Path, *, out: Path) -> Path:
     """Copy a released artifact and its record into folder `out` after checking its hash; return the path."""
     artifact.checked(released)
     path = out / released.name
-    artifact.write_atomic(path, artifact.read_bytes(released))
-    artifact.write_atomic(artifact.record_path(path), artifact.record_path(released).read_text())
+    artifact.keep(path, artifact.read_bytes(released), artifact.read_record(released))
     return path
 
 
@@ -124,14 +140,13 @@ def _export_to(path: Path, model: Any, parent: Path, recipe: str, target: Target
         nonzero_parameters=sum(layer.nonzero_parameters for layer in layers),
         seed=work.config.seed,
         settings=target.settings(work.config),
-        data={"name": work.data.name, "sha256": work.data.sha256},
+        data=described_data(work),
         labels=list(work.data.labels),
         input=given,
         metrics=metrics,
     )
     _check_drop(record, work.config)
-    artifact.write_atomic(path, content)
-    artifact.write_record(path, record)
+    artifact.keep(path, content, record)
 
 
 def _converted(model: Any, target: Target, work: Workspace) -> bytes:
@@ -139,8 +154,13 @@ def _converted(model: Any, target: Target, work: Workspace) -> bytes:
     from edgecnn.export.onnx import to_onnx
     from edgecnn.export.tflite import to_tflite
 
-    calibration = calibration_images(work) if target.scheme == "int8" else None
+    count = work.config.exporting.calibration_images
+    calibration = calibration_images(work, count) if target.scheme == "int8" else None
     qat = is_quantization_aware(model)
+    if qat and target.scheme != "int8":
+        raise ConfigError(
+            f"export {target.file}: the model was trained for int8; pass --scheme int8, or export its float parent"
+        )
     if target.form == "tflite":
         return to_tflite(model, scheme=target.scheme, representative_dataset=calibration, quantization_aware=qat)
     # tf2onnx does not know tfmot's per-channel ranges: the weights QAT found are exported, their ranges calibrated.

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from edgecnn import artifact, extras
 from edgecnn.artifact import Record, Run
 from edgecnn.errors import ArtifactError, ConfigError, DataError, GateError, unknown
-from edgecnn.pipeline.exports import SUFFIXES
 from edgecnn.pipeline.workspace import Observer, unobserved
 
 if TYPE_CHECKING:
@@ -62,7 +61,7 @@ def bench(
     """
     from edgecnn.bench import conditions, session
 
-    pairs = _pairs([path for path in candidates if path.suffix in SUFFIXES.values()], runtimes)
+    pairs = _pairs([path for path in candidates if path.suffix in artifact.EXPORT_SUFFIXES], runtimes)
     records = {path: artifact.checked(path) if artifact.record_path(path).exists() else None for path, _ in pairs}
     setting = setting or session.Setting(session.EFFORTS["default"])
     found = conditions.conditions()
@@ -73,6 +72,8 @@ def bench(
         classes=0 if data is None else len(data.labels),
         observe=lambda done, total: observe("bench", done, total, {}),
     )
+    if all(m.error is not None for m in measured):
+        raise ArtifactError(f"bench {measured[0].model}: {measured[0].error}")
     names = [path.name if relative_to is None else os.path.relpath(path, relative_to) for path, _ in pairs]
     if must_fit:
         _check_fit(measured, data)
@@ -151,6 +152,7 @@ def _row(m: Measurement, record: Record | None, data: DataSet | None, baseline: 
         **_accuracy(m, data, baseline),
         "drop_pp": record and record.metrics.get("drop_pp"),
         "top1_agreement": record and record.metrics.get("top1_agreement"),
+        "sha256": artifact.sha256(content),
         "size_bytes": len(content),
         "gzip_bytes": artifact.gzip_size(content),
         "parameters": record and record.parameters,

@@ -10,10 +10,20 @@ from typing import TYPE_CHECKING, Any
 from edgecnn import artifact, extras
 from edgecnn.artifact import Record
 from edgecnn.config import Pruning, Training
-from edgecnn.pipeline.workspace import Workspace, calibration_images, is_complete, parent_hashes, recorded_model
+from edgecnn.errors import ConfigError
+from edgecnn.pipeline.workspace import (
+    Workspace,
+    calibration_images,
+    described_data,
+    is_complete,
+    parent_hashes,
+    recorded_model,
+)
 
 if TYPE_CHECKING:
     from edgecnn.train import Fit
+
+QAT_CALIBRATION_IMAGES = 500  # set where the ranges start; training moves them from there
 
 
 def train(work: Workspace) -> Path:
@@ -62,15 +72,19 @@ def train_quantized(work: Workspace, parent_recipe: str) -> str:
     from edgecnn import _tf
     from edgecnn.compress.qat import quantize_aware
 
+    if parent_recipe.endswith("-qat"):
+        raise ConfigError(f"quantize: {parent_recipe} is trained for int8 already; name its float parent with --recipe")
     recipe, parent = f"{parent_recipe}-qat", work.run.model(parent_recipe)
     path = work.run.model(recipe)
-    settings = {"qat": asdict(work.config.qat), "calibration_images": work.config.exporting.calibration_images}
+    settings = {"qat": asdict(work.config.qat), "calibration_images": QAT_CALIBRATION_IMAGES}
     if is_complete(work, path, settings=settings, parents=(parent,)):
         return recipe
     float_model = recorded_model(parent)
     _tf.seed_everything(work.config.seed)
     model, fitted = quantize_aware(
-        float_model, calibration_images=calibration_images(work), fit=_fit(work, path, "qat", work.config.qat)
+        float_model,
+        calibration_images=calibration_images(work, QAT_CALIBRATION_IMAGES),
+        fit=_fit(work, path, "qat", work.config.qat),
     )
     _keep(work, path, model, fitted, recipe=recipe, settings=settings, parents=(parent,))
     return recipe
@@ -133,7 +147,7 @@ def _keep(
         nonzero_parameters=nonzero,
         seed=work.config.seed,
         settings=settings,
-        data={"name": work.data.name, "sha256": work.data.sha256},
+        data=described_data(work),
         labels=list(work.data.labels),
         input={"shape": [-1, *work.data.input_shape], "dtype": "float32", "range": [0, 1]},
         metrics={
@@ -143,6 +157,5 @@ def _keep(
             "history": fitted.history,
         },
     )
-    artifact.write_atomic(path, content)
-    artifact.write_record(path, record)
+    artifact.keep(path, content, record)
     _checkpoint(path).unlink(missing_ok=True)

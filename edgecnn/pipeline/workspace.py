@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgecnn import artifact, extras
 from edgecnn.artifact import Run
-from edgecnn.config import RunConfig, adjusted, differences, from_toml, to_toml
+from edgecnn.config import RunConfig, adjusted, differences, from_toml, to_toml, without_exporting
 from edgecnn.errors import ArtifactError, ConfigError
 
 if TYPE_CHECKING:
@@ -47,13 +47,23 @@ def begin(
     Nothing is written before the data is there. A run that was asked for other settings is refused.
     """
     opened = Run(root)
-    if opened.config.exists() and (changed := differences(config, read_config(opened))):
-        raise ConfigError(f"{root}: holds a run with other settings ({'; '.join(changed)}); choose another --out")
+    _refuse_other_settings(config, opened)
     data = load_data(config, data_dir=data_dir, observe=observe)
     with artifact.locked(opened):
-        if not opened.config.exists():
-            artifact.write_atomic(opened.config, to_toml(config))
+        _refuse_other_settings(config, opened)  # again: another process may have begun it meanwhile
+        artifact.write_atomic(opened.config, to_toml(config))
         yield Workspace(opened, config, data, observe)
+
+
+def _refuse_other_settings(config: RunConfig, opened: Run) -> None:
+    """Raise `ConfigError` when the run there trains otherwise; how it exports may be asked anew each time."""
+    if not opened.config.exists():
+        return
+    changed = differences(without_exporting(config), without_exporting(read_config(opened)))
+    if changed:
+        raise ConfigError(
+            f"{opened.root}: holds a run with other settings ({'; '.join(changed)}); choose another --out"
+        )
 
 
 @contextmanager
@@ -73,14 +83,24 @@ def reopen(
 
 
 def read_config(opened: Run) -> RunConfig:
-    """Return what the run was asked for; raises `ArtifactError` when `opened` is no run directory."""
+    """Return what the run was asked for; `ArtifactError` when there is no run, `ConfigError` for bad settings."""
+    from edgecnn import zoo
+
     try:
         text = opened.config.read_text()
+    except UnicodeDecodeError:
+        raise ArtifactError(f"{opened.config}: not a text file; restore it or choose another --out") from None
     except OSError as error:
         raise ArtifactError(
             f"{opened.root}: no run there (config.toml: {error.strerror}); start one: edgecnn run"
         ) from None
-    return from_toml(text, where=str(opened.config))
+    try:
+        config = from_toml(text, where=str(opened.config))
+        zoo.layers(config.arch)
+    except ConfigError as error:
+        where = "" if str(error).startswith(str(opened.config)) else f"{opened.config}: "
+        raise ConfigError(f"{where}{error}") from None
+    return config
 
 
 def load_data(config: RunConfig, *, data_dir: Path | None = None, observe: Observer = unobserved) -> DataSet:
@@ -107,7 +127,7 @@ def is_complete(work: Workspace, path: Path, *, settings: dict[str, Any], parent
         raise ArtifactError(
             f"{path}: made with other settings ({record.settings}); choose another run, or remove it and its record"
         )
-    if record.parents != parent_hashes(path, parents) or record.data["sha256"] != work.data.sha256:
+    if record.parents != parent_hashes(path, parents) or record.data != described_data(work):
         raise ArtifactError(
             f"{path}: its parent or data changed since it was made; remove it and its record to make it again"
         )
@@ -127,8 +147,14 @@ def recorded_model(path: Path) -> Any:
     return _tf.load_model(path)
 
 
-def calibration_images(work: Workspace) -> NDArray[np.uint8]:
-    """Return the representative images of the run: from the training split, never from test."""
+def calibration_images(work: Workspace, count: int) -> NDArray[np.uint8]:
+    """Return `count` representative images of the run: from the training split, never from test."""
     from edgecnn.data import representative
 
-    return representative(work.data.train, work.config.exporting.calibration_images, seed=work.config.seed)
+    return representative(work.data.train, count, seed=work.config.seed)
+
+
+def described_data(work: Workspace) -> dict[str, Any]:
+    """Return what a record says of the data: enough to split it the same way again."""
+    fraction = work.config.validation_fraction
+    return {"name": work.data.name, "sha256": work.data.sha256, "validation_fraction": fraction}
