@@ -109,8 +109,9 @@ class _Scene:
         if images is not None:
             np.save(self.images_file, images)
         # Eight times as large as the network's input, so that decoding and scaling have work to do.
-        first = images[0, :, :, 0] if images is not None else np.eye(28, dtype=np.uint8) * 255
-        Image.fromarray(first.repeat(8, axis=0).repeat(8, axis=1)).save(self.photo)
+        pictures = [] if images is None else [image[:, :, 0] for image in images[:100]]
+        drawn = next((p for p in pictures if p.min() < p.max()), np.eye(28, dtype=np.uint8) * 255)
+        Image.fromarray(drawn.repeat(8, axis=0).repeat(8, axis=1)).save(self.photo)
 
     def start(self, measurement: Measurement) -> Subject:
         setting = self.setting
