@@ -285,13 +285,14 @@ def predict(
     json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
 ) -> None:
     """Classify images; prints file, label and probability, tab-separated. The same code runs on the board."""
-    from edgecnn.cli import choose
     from edgecnn.device.commands import predict_files
 
-    chosen = model or choose.default_model(runtime)
     if model is None:
-        say(f"model: {chosen}")
-    for line in predict_files(images, model=chosen, runtime=runtime, threads=threads, as_json=json):
+        from edgecnn.cli import choose
+
+        model = choose.default_model(runtime)
+        say(f"model: {model}")
+    for line in predict_files(images, model=model, runtime=runtime, threads=threads, as_json=json):
         print(line, flush=True)
 
 
