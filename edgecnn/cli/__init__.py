@@ -371,6 +371,10 @@ def main() -> NoReturn:
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be one that the terminal cannot show
     try:
         app(standalone_mode=True)
+    except SystemExit as ended:
+        if ended.code == 130:
+            say("interrupted; the same command goes on where it was")
+        raise
     except (EdgecnnError, DeviceError) as error:
         _fail(str(error), error.exit_code)
     except OSError as error:
