@@ -113,18 +113,6 @@ def test_a_run_killed_three_times_ends_with_the_same_bytes(quick_run: Path, edge
     assert models_in(root) == models_in(quick_run)
 
 
-def test_an_interrupted_run_says_that_it_goes_on(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "edgecnn", "train", "--recipe", "quick", "--out", str(tmp_path / "run")]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        while not (tmp_path / "run" / "train" / "checkpoint.npz").exists():
-            assert process.poll() is None
-            time.sleep(0.02)
-        process.send_signal(signal.SIGINT)
-        _, said = process.communicate()
-    assert process.returncode == 130
-    assert said.splitlines()[-1] == "interrupted; the same command goes on where it was"
-
-
 def test_another_seed_gives_other_bytes(quick_run: Path, edgecnn: Edgecnn, tmp_path: Path) -> None:
     done = edgecnn("train", "--recipe", "quick", "--seed", "1", "--epochs", "1", "--out", tmp_path / "run")
     assert done.returncode == 0, done.stderr
