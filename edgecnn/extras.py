@@ -13,6 +13,11 @@ EXTRAS = {
 }
 
 
+def installed(extra: str) -> bool:
+    """Return whether what `extra` brings is there, without importing it."""
+    return not _absent(EXTRAS[extra])
+
+
 def require(*extras: str, needed_by: str, modules: tuple[str, ...] | None = None) -> None:
     """Raise `MissingExtraError` unless every one of `extras` is installed, or of `modules` where only they are needed.
 

@@ -1,5 +1,7 @@
 """Measuring: intervals against published values, percentiles that leave nothing out."""
 
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -8,15 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgecnn.bench.accuracy import (
+    calibration_curve,
     confusion_matrix,
     expected_calibration_error,
     mcnemar_exact,
     per_class_recall,
     top1_accuracy,
     wilson_interval,
+    worst_mistakes,
 )
-from edgecnn.bench.budget import BudgetError, broken, parse
-from edgecnn.bench.conditions import conditions, reasons
+from edgecnn.bench.budget import BudgetError, broken, combined, from_limits, parse
+from edgecnn.bench.conditions import Watch, conditions, reasons
 from edgecnn.bench.latency import Latency, measure_latency, median_round, ratio_to, spread, warm_up
 from edgecnn.bench.parity import compare
 
@@ -64,10 +68,20 @@ def test_confusion_has_truth_down_and_prediction_across() -> None:
 
 def test_calibration_error_is_the_gap_between_sure_and_right() -> None:
     sure = np.tile(np.array([[0.9, 0.1]], np.float32), (10, 1))
-    assert expected_calibration_error(sure, np.array([0] * 9 + [1])) == pytest.approx(0, abs=1e-6)
-    assert expected_calibration_error(sure, np.array([0] * 4 + [1] * 6)) == pytest.approx(0.5, abs=1e-6)
-    certain = np.eye(2, dtype=np.float32)
-    assert expected_calibration_error(certain, np.array([0, 1])) == 0
+    calibrated = calibration_curve(sure, np.array([0] * 9 + [1]))
+    assert [(b.top1, b.images) for b in calibrated] == [(0.9, 10)]
+    assert expected_calibration_error(calibrated) == pytest.approx(0, abs=1e-6)
+    assert expected_calibration_error(calibration_curve(sure, np.array([0] * 4 + [1] * 6))) == pytest.approx(0.5)
+    certain = calibration_curve(np.eye(2, dtype=np.float32), np.array([0, 1]))
+    assert expected_calibration_error(certain) == 0
+    assert certain[0].confidence == 1.0
+
+
+def test_the_worst_mistakes_come_surest_first() -> None:
+    probabilities = np.array([[0.6, 0.4], [0.9, 0.1], [0.2, 0.8], [0.3, 0.7]], np.float32)
+    found = worst_mistakes(probabilities, np.array([1, 1, 1, 0]), most=2)
+    assert [(m.image, m.label, m.predicted) for m in found] == [(1, 1, 0), (3, 0, 1)]
+    assert found[0].probability == pytest.approx(0.9)
 
 
 @pytest.mark.parametrize(("only", "other_only"), [(0, 0), (1, 0), (3, 9), (10, 10), (0, 12), (40, 61)])
@@ -132,7 +146,7 @@ def test_parity_measures_agreement_and_error() -> None:
     reference = np.array([[0.9, 0.1], [0.2, 0.8]], np.float32)
     candidate = np.array([[0.4, 0.6], [0.2, 0.8]], np.float32)
     parity = compare(reference, candidate)
-    assert (parity.top1_agreement, parity.images) == (0.5, 2)
+    assert (parity.top1_agreement, parity.images, parity.disagreeing) == (0.5, 2, (0,))
     assert parity.max_abs_error == pytest.approx(0.5)
     with pytest.raises(ValueError, match="expected the same shape"):
         compare(reference, candidate[:1])
@@ -178,6 +192,35 @@ def test_a_budget_that_cannot_be_checked_is_refused(text: str, message: str) -> 
         parse(text, where="budget.toml")
 
 
+def test_limits_given_in_line_hold_over_those_of_a_file() -> None:
+    file = parse("[budget]\ntop1_min = 0.5\n[budget.'int8.tflite']\ntop1_min = 0.9", where="budget.toml")
+    both = combined(file, from_limits(["top1_min=0.985", "size_bytes_max=1e6"], where="--budget"))
+    assert broken(both, ROWS) == ["export/int8.tflite (litert): top1 is 0.98; top1_min is 0.985"]
+    assert "int8.tflite" in both.by_file, "still has to be measured"
+
+
+@pytest.mark.parametrize(
+    ("limit", "message"), [("top1_min", "got 'top1_min'; expected NAME=NUMBER"), ("top9=1", "'top9' is unknown")]
+)
+def test_limits_in_line_that_cannot_be_checked_are_refused(limit: str, message: str) -> None:
+    with pytest.raises(BudgetError, match=f"--budget: {message}"):
+        from_limits([limit], where="--budget")
+
+
+def test_what_others_do_meanwhile_is_seen_and_what_we_do_is_not() -> None:
+    busy = "import time; end = time.monotonic() + 1.5\nwhile time.monotonic() < end: pass"
+    watch = Watch()
+    subprocess.run([sys.executable, "-c", busy], check=True)
+    ours = watch.seen()["busy_cores_meanwhile"]
+    # A child's time is counted as ours when it has ended; one that has not stands for another program.
+    other = subprocess.Popen([sys.executable, "-c", busy])
+    watch = Watch()
+    time.sleep(1.0)
+    theirs = watch.seen()["busy_cores_meanwhile"]
+    other.wait()
+    assert theirs >= ours + 0.5
+
+
 def test_conditions_are_those_of_this_machine() -> None:
     found = conditions(look_s=0.05)
     assert found["cpu"]
@@ -193,3 +236,5 @@ def test_a_busy_or_throttled_machine_is_not_clean() -> None:
     assert reasons(clean | {"governor": "powersave"}) == ["CPU governor is powersave, not performance"]
     assert reasons(clean | {"throttled": 0x50005}) == ["board reports undervoltage", "board reports throttled"]
     assert reasons(clean | {"throttled": 0x50000}) == [], "it was, since boot; it is not now"
+    assert reasons(clean | {"busy_cores_meanwhile": 0.6}) == ["other programs keep 0.60 cores busy"]
+    assert reasons(clean | {"throttled_meanwhile": 0x4}) == ["board reports throttled"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import comb, sqrt
 
@@ -54,17 +55,48 @@ def per_class_recall(confusion: NDArray[np.int64]) -> list[float | None]:
     return [float(row[i] / row.sum()) if row.sum() else None for i, row in enumerate(confusion)]
 
 
-def expected_calibration_error(
-    probabilities: NDArray[np.float32], labels: NDArray[np.int64], *, bins: int = 15
-) -> float:
-    """Return the mean distance between confidence and accuracy, weighted by images, over equal-width bins.
+@dataclass(frozen=True)
+class Bin:
+    """Images on which a model was about equally sure: its mean confidence there, and how often it was right."""
+
+    confidence: float
+    top1: float
+    images: int
+
+
+def calibration_curve(probabilities: NDArray[np.float32], labels: NDArray[np.int64], *, bins: int = 15) -> list[Bin]:
+    """Return the bins of equal width that hold images, from unsure to sure; a calibrated model has confidence = top1.
 
     M. P. Naeini et al. (2015); C. Guo et al., "On Calibration of Modern Neural Networks" (2017), with 15 bins.
     """
     confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
     index = np.minimum((confidence * bins).astype(np.int64), bins - 1)
-    gaps = [abs(float(right[index == b].sum()) - float(confidence[index == b].sum())) for b in range(bins)]
-    return sum(gaps) / len(labels)
+    members = [index == b for b in range(bins)]
+    return [Bin(float(confidence[m].mean()), float(right[m].mean()), int(m.sum())) for m in members if m.any()]
+
+
+def expected_calibration_error(curve: Sequence[Bin]) -> float:
+    """Return the mean distance between confidence and accuracy over the bins of a curve, weighted by their images."""
+    images = sum(b.images for b in curve)
+    return sum(abs(b.confidence - b.top1) * b.images for b in curve) / images
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A test image (by its place in the set) that was taken for another class, and how sure the model was."""
+
+    image: int
+    label: int
+    predicted: int
+    probability: float
+
+
+def worst_mistakes(probabilities: NDArray[np.float32], labels: NDArray[np.int64], *, most: int = 20) -> list[Mistake]:
+    """Return the mistakes on which the model was surest, at most `most`, the surest first."""
+    predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    wrong = np.flatnonzero(predicted != labels)
+    order = wrong[np.argsort(-confidence[wrong], kind="stable")][:most]
+    return [Mistake(int(i), int(labels[i]), int(predicted[i]), float(confidence[i])) for i in order]
 
 
 def mcnemar_exact(right: NDArray[np.bool_], other_right: NDArray[np.bool_]) -> float:

@@ -61,6 +61,34 @@ def parse(text: str, *, where: str) -> Budget:
     return Budget(everywhere, by_file)
 
 
+def from_limits(limits: Iterable[str], *, where: str) -> Budget:
+    """Return the budget of ``top1_min=0.99`` and the like, for every artifact; raises `BudgetError` as `parse` does."""
+    values: dict[str, float] = {}
+    for limit in limits:
+        name, _, value = limit.partition("=")
+        try:
+            values[name] = float(value)
+        except ValueError:
+            raise BudgetError(f"{where}: got {limit!r}; expected NAME=NUMBER, like top1_min=0.99") from None
+    _check(values, where)
+    return Budget(values, {})
+
+
+def combined(*budgets: Budget) -> Budget:
+    """Return the limits of all `budgets`; where two state the same one, the later holds, for single files too."""
+    everywhere: dict[str, float] = {}
+    by_file: dict[str, dict[str, float]] = {}
+    for budget in budgets:
+        everywhere |= budget.everywhere
+        by_file = {
+            file: {name: value for name, value in limits.items() if name not in budget.everywhere}
+            for file, limits in by_file.items()
+        }
+        for file, limits in budget.by_file.items():
+            by_file[file] = by_file.get(file, {}) | dict(limits)
+    return Budget(everywhere, by_file)
+
+
 def broken(budget: Budget, rows: Iterable[Mapping[str, Any]]) -> list[str]:
     """Return a line per limit that a row breaks; a figure that was not measured breaks its limit.
 

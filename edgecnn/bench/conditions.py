@@ -38,15 +38,36 @@ def conditions(*, look_s: float = 0.5) -> dict[str, Any]:
     return found | {"not_clean": reasons(found)}
 
 
+class Watch:
+    """Looks at the machine from its making to `seen`, while this program and its children measure."""
+
+    def __init__(self) -> None:
+        self._start, self._ticks, self._own_s = time.monotonic(), _ticks(), _own_cpu_s()
+
+    def seen(self) -> dict[str, Any]:
+        """Return what conditions were while measuring; call it when the children have ended."""
+        return {"busy_cores_meanwhile": self._others_busy_cores(), "throttled_meanwhile": _throttled()}
+
+    def _others_busy_cores(self) -> float | None:
+        """Return how many cores' worth of time others took: all of it less what this one and its children did."""
+        now = _ticks()
+        if now is None or self._ticks is None:
+            return None
+        idle, total = now[0] - self._ticks[0], now[1] - self._ticks[1]
+        busy_s = (total - idle) / os.sysconf("SC_CLK_TCK")
+        return round(max(0.0, busy_s - (_own_cpu_s() - self._own_s)) / (time.monotonic() - self._start), 2)
+
+
 def reasons(found: dict[str, Any]) -> list[str]:
     """Return what makes a measurement under `found` doubtful, one phrase each; empty when it is clean."""
     unclean = []
-    busy = found["busy_cores"]
-    if busy is not None and busy > _BUSY_CORES_ALLOWED:
+    # Before the first model is started, and while they were measured: either is enough.
+    busy = max(found.get(when) or 0.0 for when in ("busy_cores", "busy_cores_meanwhile"))
+    if busy > _BUSY_CORES_ALLOWED:
         unclean.append(f"other programs keep {busy:.2f} cores busy")
     if found["governor"] not in (None, "performance"):
         unclean.append(f"CPU governor is {found['governor']}, not performance")
-    flags = found["throttled"] or 0
+    flags = (found["throttled"] or 0) | (found.get("throttled_meanwhile") or 0)
     unclean += [f"board reports {name}" for bit, name in _THROTTLE_BITS.items() if flags >> bit & 1]
     return unclean
 
@@ -60,6 +81,11 @@ def _busy_cores(seconds: float) -> float | None:
         return None
     idle, total = after[0] - before[0], after[1] - before[1]
     return round((1 - idle / total) * (os.cpu_count() or 1), 2)
+
+
+def _own_cpu_s() -> float:
+    """Return the CPU seconds of this process and of those of its children that have ended."""
+    return sum(os.times()[:4])
 
 
 def _ticks() -> tuple[int, int] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -128,6 +129,20 @@ def data_of(models: Sequence[Path], named: str | None, *, data_dir: Path | None,
         return None
 
 
+def data_to_show(run: Run, *, data_dir: Path | None, observe: Observer) -> DataSet | None:
+    """Return the run's data set, or None, saying why, when it cannot be had and no folder was named for it."""
+    from edgecnn import pipeline
+
+    config = pipeline.read_config(run)
+    try:
+        return pipeline.load_data(config, data_dir=data_dir, observe=observe)
+    except EdgecnnError as error:
+        if data_dir is not None:
+            raise
+        say(f"test images are left out: {error}")
+        return None
+
+
 def refuse(options: dict[str, object], why: str) -> None:
     """Raise `ConfigError` when an option was given that does not apply here: ignoring it would mislead."""
     given = [name for name, value in options.items() if value is not None]
@@ -135,19 +150,22 @@ def refuse(options: dict[str, object], why: str) -> None:
         raise ConfigError(f"{given[0]}: does not apply here, {why}; leave it out")
 
 
-def budget(path: Path | None) -> Budget | None:
-    """Return the budget in `path`, read before anything is measured; None without one."""
+def budget(path: Path | None, limits: Sequence[str] | None) -> Budget | None:
+    """Return the budget in file `path` with `limits` (NAME=NUMBER) over it, read before anything is measured."""
     from edgecnn.bench import budget as budgets
 
-    if path is None:
+    if path is None and not limits:
         return None
     try:
-        return budgets.parse(read_bytes(path).decode(), where=str(path))
+        in_file = [] if path is None else [budgets.parse(read_bytes(path).decode(), where=str(path))]
+        return budgets.combined(*in_file, budgets.from_limits(limits or (), where="--budget"))
     except (budgets.BudgetError, UnicodeDecodeError) as error:
         raise ConfigError(str(error)) from None
 
 
-def setting(*, quick: bool, thorough: bool, threads: int, pin: str | None, shape: str | None) -> Setting:
+def setting(
+    *, quick: bool, thorough: bool, rounds: int | None, threads: int, pin: str | None, shape: str | None
+) -> Setting:
     """Return how to measure; raises `ConfigError` for cores that are not there and for what is no number."""
     from edgecnn.bench.session import EFFORTS, Setting
 
@@ -158,6 +176,7 @@ def setting(*, quick: bool, thorough: bool, threads: int, pin: str | None, shape
         usable = ", ".join(map(str, sorted(os.sched_getaffinity(0))))
         raise ConfigError(f"--pin: core {absent[0]} is not there; expected some of: {usable}")
     effort = EFFORTS["quick" if quick else "thorough" if thorough else "default"]
+    effort = replace(effort, rounds=rounds or effort.rounds)
     return Setting(effort, threads=threads, pin=cores, shape=_numbers(shape, "--shape"))
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgecnn import artifact, extras
 from edgecnn.artifact import Record, Run
 from edgecnn.errors import ArtifactError, ConfigError, DataError, GateError, unknown
+from edgecnn.pipeline import parity
 from edgecnn.pipeline.workspace import Observer, unobserved
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from edgecnn.bench.session import Measurement, Setting
     from edgecnn.data import DataSet
 
-SCHEMA = 1
+SCHEMA = 2
 _STEADY = 0.10  # rounds whose medians lie further apart than this are not of one machine speed
 
 
@@ -49,22 +51,24 @@ def bench(
     baseline: str | None = None,
     relative_to: Path | None = None,
     must_fit: bool = False,
+    keras: bool = True,
     observe: Observer = unobserved,
 ) -> dict[str, Any]:
     """Measure the models among `candidates` in the installed runtimes (or those named); write `out`.
 
     Each model runs in a process of its own; the models take turns, five rounds; the median round is reported, and
     the ratio to `baseline` (an artifact's name; default: float32 in the first runtime) is formed round by round.
-    Accuracy is over the test split of `data` where the model takes such images (`must_fit`: else `DataError`).
-    Artifacts are named relative to a folder, else by file name. Raises `ArtifactError` when there is nothing to
-    measure or a model is not what its record says.
+    Accuracy is over the test split of `data` where the model takes such images (`must_fit`: else `DataError`), parity
+    with the Keras parent (`keras` and TensorFlow being installed) or the float32 model of the recipe; the first images
+    that are read otherwise go to a folder beside `out`. Artifacts are named relative to a folder, else by file name.
+    Raises `ArtifactError` when there is nothing to measure or a model is not what its record says.
     """
     from edgecnn.bench import conditions, session
 
     pairs = _pairs([path for path in candidates if path.suffix in artifact.EXPORT_SUFFIXES], runtimes)
     records = {path: artifact.checked(path) if artifact.record_path(path).exists() else None for path, _ in pairs}
     setting = setting or session.Setting(session.EFFORTS["default"])
-    found = conditions.conditions()
+    found, watch = conditions.conditions(), conditions.Watch()
     measured = session.measure(
         pairs,
         setting,
@@ -72,24 +76,31 @@ def bench(
         classes=0 if data is None else len(data.labels),
         observe=lambda done, total: observe("bench", done, total, {}),
     )
+    found |= watch.seen()
     if all(m.error is not None for m in measured):
         raise ArtifactError(f"bench {measured[0].model}: {measured[0].error}")
     names = [path.name if relative_to is None else os.path.relpath(path, relative_to) for path, _ in pairs]
     if must_fit:
         _check_fit(measured, data)
     compared_to = _baseline(names, measured, records, baseline)
+    references = None if data is None else parity.References(measured, records, data, compared_to, keras=keras)
     rows = [
-        {"artifact": name, "threads": setting.threads, **_row(m, records[m.model], data, compared_to)}
+        {
+            "artifact": name,
+            "threads": setting.threads,
+            **_row(m, records[m.model], data, compared_to, None if references is None else references.of(m)),
+        }
         for name, m in zip(names, measured, strict=True)
     ]
-    found["not_clean"] += _unsteady(names, measured)
+    found["not_clean"] = conditions.reasons(found) + _unsteady(names, measured)
     result = {
         "schema": SCHEMA,
         "conditions": found | _made_with(setting),
-        "data": None if data is None else {"name": data.name, "sha256": data.sha256, "test_images": len(data.test)},
+        "data": None if data is None else _described(data),
         "baseline": None if compared_to is None else names[measured.index(compared_to)],
         "results": rows,
     }
+    parity.save_disagreeing(rows, data, out.with_suffix(".disagreeing"))
     artifact.write_atomic(out, json.dumps(result, indent=1) + "\n")
     return result
 
@@ -139,7 +150,13 @@ def _baseline(
     return next(iter(float32 or whole), None)
 
 
-def _row(m: Measurement, record: Record | None, data: DataSet | None, baseline: Measurement | None) -> dict[str, Any]:
+def _row(
+    m: Measurement,
+    record: Record | None,
+    data: DataSet | None,
+    baseline: Measurement | None,
+    reference: parity.Reference | None,
+) -> dict[str, Any]:
     """Return the figures of one model in one runtime; null for what does not apply or could not be measured."""
     from edgecnn.bench.footprint import bare_python_rss_bytes, installed_bytes
 
@@ -151,7 +168,7 @@ def _row(m: Measurement, record: Record | None, data: DataSet | None, baseline: 
         "error": m.error,
         **_accuracy(m, data, baseline),
         "drop_pp": record and record.metrics.get("drop_pp"),
-        "top1_agreement": record and record.metrics.get("top1_agreement"),
+        **parity.parity_of(m, reference),
         "sha256": artifact.sha256(content),
         "size_bytes": len(content),
         "gzip_bytes": artifact.gzip_size(content),
@@ -166,23 +183,44 @@ def _row(m: Measurement, record: Record | None, data: DataSet | None, baseline: 
     }
 
 
+_ACCURACY = (
+    "top1", "top1_low", "top1_high", "per_class_recall", "confusion",
+    "calibration_error", "calibration", "mcnemar_p", "first_100", "first_100_wrong", "worst_mistakes",
+)  # fmt: skip
+
+
 def _accuracy(m: Measurement, data: DataSet | None, baseline: Measurement | None) -> dict[str, Any]:
+    """Return the figures of `_ACCURACY`; `first_100` holds the predicted classes of the first test images."""
     from edgecnn.bench import accuracy
 
-    keys = ("top1", "top1_low", "top1_high", "per_class_recall", "confusion", "calibration_error", "mcnemar_p")
     if data is None or m.probabilities is None:
-        return dict.fromkeys(keys)
+        return dict.fromkeys(_ACCURACY)
     labels = data.test.labels
     top1 = accuracy.top1_accuracy(m.probabilities, labels)
     confusion = accuracy.confusion_matrix(m.probabilities, labels)
-    p = None
-    if baseline is not None and baseline.probabilities is not None and baseline is not m:
-        right, other = (given.argmax(axis=1) == labels for given in (m.probabilities, baseline.probabilities))
-        p = accuracy.mcnemar_exact(right, other)
-    calibration = accuracy.expected_calibration_error(m.probabilities, labels)
-    recall = accuracy.per_class_recall(confusion)
-    values = (top1.top1, top1.top1_low, top1.top1_high, recall, confusion.tolist(), calibration, p)
-    return dict(zip(keys, values, strict=True))
+    curve = accuracy.calibration_curve(m.probabilities, labels)
+    first_100 = m.probabilities[:100].argmax(axis=1)
+    values = (
+        top1.top1, top1.top1_low, top1.top1_high,
+        accuracy.per_class_recall(confusion),
+        confusion.tolist(),
+        accuracy.expected_calibration_error(curve),
+        [asdict(b) for b in curve],
+        _mcnemar(m, baseline, data),
+        first_100.tolist(),
+        int((first_100 != labels[:100]).sum()),
+        [asdict(mistake) for mistake in accuracy.worst_mistakes(m.probabilities, labels)],
+    )  # fmt: skip
+    return dict(zip(_ACCURACY, values, strict=True))
+
+
+def _mcnemar(m: Measurement, baseline: Measurement | None, data: DataSet) -> float | None:
+    from edgecnn.bench.accuracy import mcnemar_exact
+
+    if baseline is None or baseline is m or baseline.probabilities is None or m.probabilities is None:
+        return None
+    right, other = (given.argmax(axis=1) == data.test.labels for given in (m.probabilities, baseline.probabilities))
+    return mcnemar_exact(right, other)
 
 
 def _latency(m: Measurement, baseline: Measurement | None) -> dict[str, Any]:
@@ -217,6 +255,15 @@ def _check_fit(measured: list[Measurement], data: DataSet | None) -> None:
                 f"bench {m.model}: input is {shapes}, {data.name} has {list(data.input_shape)} and "
                 f"{len(data.labels)} classes; leave --data out to measure latency alone"
             )
+
+
+def _described(data: DataSet) -> dict[str, Any]:
+    return {
+        "name": data.name,
+        "sha256": data.sha256,
+        "test_images": len(data.test),
+        "labels": list(data.labels),
+    }
 
 
 def _made_with(setting: Setting) -> dict[str, Any]:
