@@ -75,6 +75,8 @@ def run(
     with progress() as observe:
         done = pipeline.run(config, out or choose.run_directory(config), data_dir=data_dir, observe=observe)
     print_bench(done.bench)
+    page = done.bench.with_name("report.html")
+    say(f"report: {page}" if page.exists() else "no report: needs pip install 'edgecnn[report]'")
     print(done.root)
 
 
@@ -232,9 +234,14 @@ def bench(
     shape: Annotated[str | None, typer.Option("--shape", help="Input shape for a model that leaves it open.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="A look: rounds of a tenth of a second.")] = False,
     thorough: Annotated[bool, typer.Option("--thorough", help="MLPerf Tiny's rule: rounds of ten seconds.")] = False,
+    rounds: Annotated[int | None, typer.Option("--rounds", min=1, help="Rounds to measure. [default: 5]")] = None,
     baseline: Annotated[str | None, typer.Option("--baseline", help="Artifact that ratios refer to.")] = None,
     check: Annotated[
         Path | None, typer.Option("--check", help="Budget file (TOML); exit 1, naming each limit that is broken.")
+    ] = None,
+    budget: Annotated[
+        list[str] | None,
+        typer.Option("--budget", help="A limit for every row, over --check: top1_min=0.99. Repeatable."),
     ] = None,
     json: Annotated[
         Path | None, typer.Option("--json", help="Where the JSON goes. Default: the run's bench/bench.json.")
@@ -246,11 +253,12 @@ def bench(
     from edgecnn import artifact, pipeline
     from edgecnn.cli import choose
 
-    limits = choose.budget(check)
+    limits = choose.budget(check, budget)
     options: dict[str, Any] = {
-        "setting": choose.setting(quick=quick, thorough=thorough, threads=threads, pin=pin, shape=shape),
+        "setting": choose.setting(quick=quick, thorough=thorough, rounds=rounds, threads=threads, pin=pin, shape=shape),
         "runtimes": runtime.split(",") if runtime else None,
         "baseline": baseline,
+        "keras": not quick,  # TensorFlow takes longer to start than a look may
     }
     opened, models = choose.bench_targets(targets)
     say(f"measuring {opened.root if opened else ', '.join(map(str, models))}")
@@ -269,6 +277,27 @@ def bench(
     print_bench(out)
     print(json or out)
     pipeline.check_budget(result, limits)
+
+
+@app.command()
+def report(
+    run: RunArgument = None,
+    format: Annotated[str, typer.Option("--format", help="html (one page, opens offline) or markdown.")] = "html",
+    artifact: Annotated[
+        str | None,
+        typer.Option("--artifact", help="Whose mistakes and layers are drawn. Default: the baseline's int8.tflite."),
+    ] = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Draw a measured run: trade-offs, learning curves, mistakes, calibration, layers; the last line is the path."""
+    from edgecnn import extras, pipeline
+    from edgecnn.cli import choose
+
+    extras.require("report", needed_by="report")
+    opened = choose.complete_run(run)
+    with progress() as observe:
+        data = choose.data_to_show(opened, data_dir=data_dir, observe=observe)
+    print(pipeline.report(opened, data=data, form=format, shown=artifact))
 
 
 @app.command()

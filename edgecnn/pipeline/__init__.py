@@ -1,4 +1,4 @@
-"""The only package that knows the order of the stages: data -> train -> compress -> export -> bench.
+"""The only package that knows the order of the stages: data -> train -> compress -> export -> bench -> report.
 
 Each stage is a function that returns at once when its artifact is complete and unchanged, so a killed run that is
 started again goes on where it was. An artifact whose bytes, parents or settings are not what they were is refused,
@@ -15,6 +15,7 @@ from edgecnn.config import SCHEMES, RunConfig
 from edgecnn.pipeline.exports import Target, copy_released, export, export_model, pack_predictor
 from edgecnn.pipeline.measure import a_look, bench, bench_run, check_budget
 from edgecnn.pipeline.release import release
+from edgecnn.pipeline.report import report
 from edgecnn.pipeline.training import prune, train, train_quantized
 from edgecnn.pipeline.workspace import Observer, Workspace, begin, load_data, read_config, reopen, unobserved
 
@@ -35,6 +36,7 @@ __all__ = [
     "read_config",
     "release",
     "reopen",
+    "report",
     "run",
     "train",
     "train_quantized",
@@ -59,6 +61,8 @@ def run(config: RunConfig, root: Path, *, data_dir: Path | None = None, observe:
         plan = (("baseline", OF_BASELINE), (pruned, OF_PRUNED), (qat, OF_QAT))
         _export_all(work, [(recipe, target) for recipe, targets in plan for target in targets])
         bench_run(work.run, data=work.data, setting=a_look(), observe=observe)
+        if extras.installed("report"):
+            report(work.run, data=work.data)
     return work.run
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 BENCH_HEADINGS = (
@@ -12,6 +13,51 @@ BENCH_HEADINGS = (
 LAYER_HEADINGS = (
     "layer", "kind", "output", "parameters", "nonzero", "MACs", "weight_bytes", "scale", "zero point",
 )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the report's table: its heading, what it means, the row's figure and how it is written."""
+
+    heading: str
+    meaning: str
+    value: Callable[[dict[str, Any]], Any]
+    spec: str = ""
+    scale: float = 1
+    is_text: bool = False
+
+    def cell(self, row: dict[str, Any]) -> str:
+        """Return what stands in the table, ``-`` where there is no figure."""
+        value = self.value(row)
+        if value is None:
+            return "-"
+        return str(value) if self.is_text else format(value * self.scale, self.spec)
+
+    def sort_value(self, row: dict[str, Any]) -> str:
+        """Return what the row is sorted by, empty where there is no figure."""
+        value = self.value(row)
+        return "" if value is None else str(value)
+
+
+REPORT_COLUMNS = (
+    Column("artifact", "path in the run", lambda row: row["artifact"], is_text=True),
+    Column("runtime", "what ran it", lambda row: row["runtime"], is_text=True),
+    Column("top-1 %", "accuracy on the test images", lambda row: row["top1"], ".2f", 100),
+    Column("at least %", "low end of the 95 % Wilson interval", lambda row: row["top1_low"], ".2f", 100),
+    Column("at most %", "high end of the 95 % Wilson interval", lambda row: row["top1_high"], ".2f", 100),
+    Column("p vs. baseline", "McNemar's exact test; near 1: noise", lambda row: row["mcnemar_p"], ".2g"),
+    Column("wrong of 100", "mistakes among the first 100 test images", lambda row: row["first_100_wrong"], "d"),
+    Column("agrees %", "same top-1 as its reference", lambda row: row["top1_agreement"], ".2f", 100),
+    Column("size_bytes", "bytes of the file", lambda row: row["size_bytes"], ","),
+    Column("gzip_bytes", "bytes after gzip -9", lambda row: row["gzip_bytes"], ","),
+    Column("p50 µs", "median latency of the median round", lambda row: row["p50_us"], ".1f"),
+    Column("p90 µs", "of the same round", lambda row: row["p90_us"], ".1f"),
+    Column("p99 µs", "of the same round", lambda row: row["p99_us"], ".1f"),
+    Column("ratio", "p50 to the baseline's, round by round", lambda row: row["ratio_to_baseline"], ".2f"),
+    Column("file to label µs", "decode, preprocess and predict: p50", lambda row: row["end_to_end_p50_us"], ",.0f"),
+    Column("cold start ms", "process start to first inference", lambda row: row["cold_start_ms"], ".0f"),
+    Column("RSS MB", "peak memory over a bare Python's", lambda row: row["rss_over_python_bytes"], ".1f", 1e-6),
+)
 
 
 def bench_rows(results: Sequence[dict[str, Any]]) -> list[list[str]]:

@@ -1,0 +1,295 @@
+"""The pictures of a report, drawn with matplotlib: figures in, nothing written."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.axis import XAxis, YAxis
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from numpy.typing import NDArray
+
+from edgecnn.report.pareto import front
+
+
+@dataclass(frozen=True)
+class Theme:
+    """Colours for a light or a dark page; the background is the page's own."""
+
+    ink: str
+    muted: str
+    page: str
+    red: str
+    series: tuple[str, ...]
+
+
+# The series are told apart by those who see few colours too (M. Okabe, K. Ito, 2008), lightened for the dark page.
+LIGHT = Theme("#1b1f24", "#6b7280", "#ffffff", "#c81e1e", ("#0072b2", "#d55e00", "#009e73", "#cc79a7"))
+DARK = Theme("#e6e8eb", "#9aa3af", "#14171b", "#ff6b6b", ("#56b4e9", "#e69f00", "#2fc79a", "#e8a2c8"))
+_WIDTH_IN = 6.4
+_MARKERS = "osD^vP"
+_OPERATIONS = ("ReadVariableOp", "BiasAdd", "MatMul", "Conv2D", "depthwise", "Relu")
+
+
+def to_png(figure: Figure) -> bytes:
+    """Return the figure as a PNG of 160 dots an inch."""
+    content = io.BytesIO()
+    figure.savefig(content, format="png", metadata={"Software": None})
+    return content.getvalue()
+
+
+def to_svg(figure: Figure) -> bytes:
+    """Return the figure as SVG, the same bytes for the same figure."""
+    content = io.BytesIO()
+    with mpl.rc_context({"svg.hashsalt": "edgecnn"}):
+        figure.savefig(content, format="svg", metadata={"Date": None})
+    return content.getvalue()
+
+
+def pareto(rows: Sequence[dict[str, Any]], theme: Theme, *, cost: str, axis: str) -> Figure:
+    """Draw top-1 with its interval against the figure `cost` of each row, every point named, the front joined.
+
+    `rows` are rows of bench.json in which both figures stand.
+    """
+    points = [(row[cost], row["top1"]) for row in rows]
+    figure, (ax,) = _figure(theme, height_in=max(3.4, 0.26 * len(rows) + 1.2))
+    recipes = list(dict.fromkeys(row["recipe"] for row in rows))
+    runtimes = list(dict.fromkeys(row["runtime"] for row in rows))
+    for row, (x, y) in zip(rows, points, strict=True):
+        colour = theme.series[recipes.index(row["recipe"]) % len(theme.series)]
+        low, high = row["top1_low"] * 100, row["top1_high"] * 100
+        ax.plot([x, x], [low, high], color=colour, alpha=0.35, linewidth=1.5)
+        ax.plot(x, y * 100, _MARKERS[runtimes.index(row["runtime"]) % len(_MARKERS)], color=colour, markersize=6)
+    best = front(points)
+    ax.step([points[i][0] for i in best], [points[i][1] * 100 for i in best], where="post", color=theme.muted, lw=1)
+    _cost_scale(ax, [x for x, _ in points])
+    ax.set_xlabel(axis)
+    ax.set_ylabel("test top-1 %, 95 % interval")
+    _name_points(ax, [(x, y * 100) for x, y in points], [_name(row) for row in rows], set(best), theme)
+    return figure
+
+
+def curves(history: Sequence[dict[str, float]], *, best_epoch: int, theme: Theme) -> Figure:
+    """Draw loss and top-1 of training and validation by epoch; the kept epoch (counted from 0) is marked."""
+    figure, (loss, top1) = _figure(theme, height_in=2.9, columns=2)
+    epochs = range(1, len(history) + 1)
+    for ax, key, scale in ((loss, "loss", 1), (top1, "accuracy", 100)):
+        for name, prefix, colour in (("training", "", theme.series[0]), ("validation", "val_", theme.series[1])):
+            values = [epoch[prefix + key] * scale for epoch in history]
+            ax.plot(epochs, values, color=colour, marker=".", markersize=4, linewidth=1.5, label=name)
+        ax.axvline(best_epoch + 1, color=theme.muted, linestyle=":", linewidth=1)
+        ax.set_xlabel("epoch")
+        ax.set_title("loss" if key == "loss" else "top-1 %", color=theme.ink, fontsize=10, loc="left")
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        ax.set_xlim(0.5, len(history) + 0.5)
+    _logarithmic(loss, loss.yaxis)
+    _legend(top1, theme)
+    return figure
+
+
+def confusion(counts: Sequence[Sequence[int]], labels: Sequence[str], theme: Theme) -> Figure:
+    """Draw the counts [true, predicted], coloured by their share of the true class, mistakes in red."""
+    matrix = np.asarray(counts)
+    shares = matrix / np.maximum(1, matrix.sum(axis=1, keepdims=True))
+    figure, (ax,) = _figure(theme, height_in=max(3.6, min(9.0, 0.4 * len(labels) + 0.9)))
+    colours = LinearSegmentedColormap.from_list("cells", [theme.page, theme.series[0]])
+    # Only the lower part of the map: what is written in a cell must stay readable.
+    ax.imshow(colours(shares * 0.5), aspect="auto")
+    if len(labels) <= 30:
+        for true, predicted in np.argwhere(matrix > 0):
+            right = true == predicted
+            ax.text(
+                predicted, true, f"{matrix[true, predicted]}", ha="center", va="center",
+                fontsize=8 if right else 9, weight="normal" if right else "bold",
+                color=theme.ink if right else theme.red,
+            )  # fmt: skip
+    step = ceil(len(labels) / 30)
+    ax.set_xticks(range(0, len(labels), step), labels[::step])
+    ax.set_yticks(range(0, len(labels), step), labels[::step])
+    ax.set_xlabel("predicted")
+    ax.set_ylabel("true")
+    ax.grid(False)
+    return figure
+
+
+def calibration(curve: Sequence[dict[str, float]], theme: Theme) -> Figure:
+    """Draw how often the model was right against how sure it was; the dots grow with the number of images."""
+    figure, (ax,) = _figure(theme, height_in=3.6)
+    ax.plot([0, 100], [0, 100], color=theme.muted, linestyle=":", linewidth=1)
+    x, y = ([b[key] * 100 for b in curve] for key in ("confidence", "top1"))
+    sizes = [12 + 40 * np.log10(b["images"]) for b in curve]
+    ax.plot(x, y, color=theme.series[0], linewidth=1, alpha=0.6)
+    ax.scatter(x, y, s=sizes, color=theme.series[0], zorder=3)
+    for b, at_x, at_y in zip(curve, x, y, strict=True):
+        ax.annotate(
+            f"{b['images']:,}", (at_x, at_y), (0, -14), textcoords="offset points", ha="center", fontsize=7,
+            color=theme.muted,
+        )  # fmt: skip
+    ax.set_xlabel("mean confidence %, by bin (number: images)")
+    ax.set_ylabel("top-1 %")
+    ax.set_xlim(0, 103)
+    ax.set_ylim(0, 103)
+    return figure
+
+
+def first_images(
+    images: NDArray[np.uint8], truth: Sequence[int], predicted: Sequence[int], labels: Sequence[str], theme: Theme
+) -> Figure:
+    """Draw images uint8 [N, H, W, C], ten a line, those that `predicted` gets wrong framed red with its answer."""
+    lines = ceil(len(images) / 10)
+    figure, (ax,) = _figure(theme, height_in=_WIDTH_IN * 0.98 * lines / 10, bare=True)
+    wrong = [t != p for t, p in zip(truth, predicted, strict=True)]
+    side = images.shape[1] + 4
+    ax.imshow(_mosaic(images, wrong, lines, theme), interpolation="nearest")
+    for place, (is_wrong, answer) in enumerate(zip(wrong, predicted, strict=True)):
+        if is_wrong:
+            ax.text(
+                place % 10 * side + 4, place // 10 * side + 4, labels[answer], va="top", color="white", fontsize=9,
+                weight="bold", bbox={"facecolor": theme.red, "edgecolor": "none", "pad": 1.5},
+            )  # fmt: skip
+    return figure
+
+
+def worst(images: NDArray[np.uint8], mistakes: Sequence[dict[str, Any]], labels: Sequence[str], theme: Theme) -> Figure:
+    """Draw the images uint8 [N, H, W, C] of `mistakes` (rows of bench.json), five a line, with truth and answer."""
+    lines = ceil(len(images) / 5)
+    figure, axes = _figure(theme, height_in=1.75 * lines, columns=5, lines=lines, bare=True)
+    for ax in axes[len(images) :]:
+        ax.set_visible(False)
+    for ax, image, mistake in zip(axes, images, mistakes, strict=False):
+        ax.imshow(_rgb(image), interpolation="nearest")
+        ax.set_title(
+            f"{labels[mistake['label']]} read as {labels[mistake['predicted']]}\n"
+            f"{mistake['probability']:.1%} sure, no. {mistake['image']}",
+            fontsize=8, color=theme.ink,
+        )  # fmt: skip
+    return figure
+
+
+def layer_bars(layers: Sequence[Any], theme: Theme) -> Figure:
+    """Draw each weighted layer's share of MACs, weight bytes and zeros; `layers` are `inspect.Layer`s."""
+    weighted = [layer for layer in layers if layer.parameters]
+    macs, bytes_ = (sum(getattr(layer, key) for layer in weighted) or 1 for key in ("macs", "weight_bytes"))
+    figure, (ax,) = _figure(theme, height_in=0.62 * len(weighted) + 1.0)
+    bars = (
+        ("MACs", [100 * layer.macs / macs for layer in weighted]),
+        ("weight bytes", [100 * layer.weight_bytes / bytes_ for layer in weighted]),
+        ("zeros", [100 * (1 - layer.nonzero_parameters / layer.parameters) for layer in weighted]),
+    )
+    for number, (name, shares) in enumerate(bars):
+        places = np.arange(len(weighted)) + (number - 1) * 0.27
+        drawn = ax.barh(places, shares, height=0.25, color=theme.series[number], label=name)
+        ax.bar_label(drawn, fmt="%.1f", padding=2, fontsize=7, color=theme.muted)
+    ax.set_yticks(range(len(weighted)), [_short(layer.name) for layer in weighted])
+    ax.invert_yaxis()
+    ax.set_xlim(0, 112)
+    ax.set_xlabel("share of all MACs, of all weight bytes, zeros in the layer: %")
+    _legend(ax, theme)
+    return figure
+
+
+def _figure(
+    theme: Theme, *, height_in: float, columns: int = 1, lines: int = 1, bare: bool = False
+) -> tuple[Figure, list[Axes]]:
+    """Return a figure of the report's width and its axes, in the theme's colours; `bare` axes have no frame."""
+    figure = Figure(figsize=(_WIDTH_IN, height_in), dpi=160, facecolor=theme.page, layout="constrained")
+    axes = list(np.ravel(figure.subplots(lines, columns)))
+    for ax in axes:
+        ax.set_facecolor(theme.page)
+        if bare:
+            ax.set_axis_off()
+            continue
+        ax.tick_params(which="both", colors=theme.muted, labelsize=8)
+        ax.grid(True, color=theme.muted, alpha=0.2, linewidth=0.6)
+        ax.set_axisbelow(True)
+        for side, spine in ax.spines.items():
+            spine.set_visible(side in ("left", "bottom"))
+            spine.set_color(theme.muted)
+        ax.xaxis.label.set(color=theme.ink, fontsize=9)
+        ax.yaxis.label.set(color=theme.ink, fontsize=9)
+    return figure, axes
+
+
+def _cost_scale(ax: Axes, values: Sequence[float]) -> None:
+    """Give the axis of costs plain numbers, and a logarithmic scale when it spans more than fivefold."""
+    if max(values) > 5 * min(values):
+        _logarithmic(ax, ax.xaxis)
+    else:
+        ax.xaxis.set_major_locator(MaxNLocator(5))
+        ax.xaxis.set_major_formatter(FuncFormatter(_plain_number))
+
+
+def _logarithmic(ax: Axes, axis: XAxis | YAxis) -> None:
+    """Make `axis` logarithmic, with plain numbers at 1, 2 and 5 of each decade."""
+    (ax.set_xscale if axis is ax.xaxis else ax.set_yscale)("log")
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(_plain_number))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _plain_number(value: float, _: int | None) -> str:
+    return f"{value:,.0f}" if value >= 10 else f"{value:.3g}"
+
+
+def _name_points(
+    ax: Axes, points: Sequence[tuple[float, float]], names: Sequence[str], best: set[int], theme: Theme
+) -> None:
+    """Write the names in a column right of the axes, from high to low, each joined to its point by a thin line.
+
+    Names beside the points would lie on each other: models of one recipe differ by hundredths of a point.
+    """
+    order = sorted(range(len(points)), key=lambda i: (-points[i][1], points[i][0]))
+    for line, i in enumerate(order):
+        height = 1 - (line + 0.5) / len(order)
+        ax.annotate(
+            names[i], points[i], (1.04, height), textcoords="axes fraction", va="center", fontsize=7.5,
+            color=theme.ink, weight="bold" if i in best else "normal", annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": theme.muted, "linewidth": 0.5, "alpha": 0.7},
+        )  # fmt: skip
+
+
+def _name(row: dict[str, Any]) -> str:
+    """Return a short name of a row: ``baseline int8 litert``, or the file's where it has no recipe."""
+    return (
+        f"{row['recipe']} {row['scheme']} {row['runtime']}" if row["recipe"] else f"{row['artifact']} {row['runtime']}"
+    )
+
+
+def _short(name: str) -> str:
+    """Return the layer's own part of its name, which converters make a path: conv1 of net/conv1/BiasAdd."""
+    parts = [part for part in name.split("/") if not part.startswith(_OPERATIONS)]
+    return (parts or [name])[-1][:18]
+
+
+def _legend(ax: Axes, theme: Theme) -> None:
+    ax.legend(loc="lower right", fontsize=8, frameon=False, labelcolor=theme.ink)
+
+
+def _rgb(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return an image uint8 [H, W, 1 or 3] as [H, W, 3]."""
+    return np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image
+
+
+def _mosaic(images: NDArray[np.uint8], wrong: Sequence[bool], lines: int, theme: Theme) -> NDArray[np.uint8]:
+    """Return the images in lines of ten with a frame of two pixels each, red where wrong."""
+    height, width = images.shape[1] + 4, images.shape[2] + 4
+    page, red = (_colour(theme.page), _colour(theme.red))
+    canvas = np.tile(page, (lines * height, 10 * width, 1))
+    for place, (image, is_wrong) in enumerate(zip(images, wrong, strict=True)):
+        y, x = place // 10 * height, place % 10 * width
+        if is_wrong:
+            canvas[y : y + height, x : x + width] = red
+        canvas[y + 2 : y + height - 2, x + 2 : x + width - 2] = _rgb(image)
+    return canvas
+
+
+def _colour(name: str) -> NDArray[np.uint8]:
+    return np.array([int(name[i : i + 2], 16) for i in (1, 3, 5)], dtype=np.uint8)
