@@ -4,15 +4,19 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: demo test check bench models smoke lock format clean
+.PHONY: demo test browser check bench models smoke lock format clean
 
 demo: $(READY)  ## the whole job on the embedded digits, then a prediction without TensorFlow
 	$(BIN)/edgecnn run --data digits --out runs/demo
 	$(BIN)/edgecnn export --format pyz --out runs/demo
 	$(BIN)/python -I runs/demo/predict.pyz --model runs/demo/export/baseline/int8.tflite deploy/seven.png
 
-test: $(READY)  ## all tests; those that need MNIST skip with that reason where it is absent
-	$(BIN)/pytest
+test: $(READY)  ## all tests; those that need MNIST or a browser skip with that reason where it is absent
+	$(BIN)/pytest -n auto --dist worksteal
+
+browser:  ## install Chromium from Debian's packages for the tests of the report (needs root)
+	command -v chromium chromedriver || { apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends chromium chromium-driver; } >/dev/null
 
 check: $(READY)  ## format, lint, types, and that README says what the code does
 	$(BIN)/ruff format --check .
@@ -33,6 +37,7 @@ bench: $(READY)  ## measure the released models and the time of the commands; wr
 	$(BIN)/edgecnn bench models/edge35k --json benchmarks/released.json || missed=1; \
 	$(BIN)/python -m benchmarks.commands || missed=1; \
 	$(BIN)/python -m benchmarks.overhead || missed=1; \
+	$(BIN)/python -m benchmarks.repeat || missed=1; \
 	$(BIN)/python -m benchmarks.readme; \
 	exit $$missed
 
@@ -50,7 +55,7 @@ lock: $(READY)  ## resolve pyproject.toml anew, for every Python and platform, w
 	  --no-emit-index-url --no-emit-find-links --no-header --no-annotate --quiet -o requirements.lock
 
 clean:
-	rm -rf $(VENV) $(VENV)-smoke dist runs export edgecnn-bench.json
+	rm -rf $(VENV) $(VENV)-smoke dist runs export edgecnn-bench.json edgecnn-bench.disagreeing
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else \

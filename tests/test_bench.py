@@ -135,7 +135,7 @@ def test_the_median_round_is_one_that_was_measured() -> None:
     assert spread(rounds) == pytest.approx(29)
 
 
-def test_ratios_are_formed_round_by_round() -> None:
+def test_ratios_are_formed_turn_by_turn() -> None:
     """A machine that halves its speed in the middle changes both alike, and no ratio."""
     baseline = [Latency(p50, 0, 0, 1) for p50 in (10, 10, 20, 20, 20)]
     twice = [Latency(2 * b.p50_us, 0, 0, 1) for b in baseline]

@@ -13,7 +13,7 @@ from edgecnn.bench.session import Effort, Setting
 from edgecnn.data import DataSet
 from tests.conftest import Edgecnn
 
-LOOK = Setting(Effort(runs=2, seconds=0.0, warm_up_s=0.0, starts=1, rounds=1))
+LOOK = Setting(Effort(runs=2, seconds=0.0, turns=1, warm_up_s=0.0, starts=1, rounds=1))
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from edgecnn.bench.session import Effort, Setting, measure
 from edgecnn.bench.subject import Subject, SubjectError
 from tests.conftest import ROOT, Edgecnn
 
-LOOK = Setting(Effort(runs=5, seconds=0.01, warm_up_s=0.05, starts=1, rounds=3))
+LOOK = Setting(Effort(runs=5, seconds=0.01, turns=2, warm_up_s=0.05, starts=1, rounds=3))
 
 
 @pytest.fixture(scope="module")
@@ -63,11 +63,16 @@ def test_models_take_turns_and_all_are_observed(quick_run: Path) -> None:
     seen = []
     images = np.zeros((3, 28, 28, 1), np.uint8)
     got = measure(pairs, LOOK, images=images, classes=10, observe=lambda *place: seen.append(place))
-    assert seen == [(i, 8) for i in range(9)]
+    steps = 2 * (1 + 3 * (2 + 1))  # for each model: prepare, then three rounds of two turns and their end
+    assert seen == [(i, steps) for i in range(steps + 1)]
     for measurement in got:
         assert measurement.error is None
         assert measurement.probabilities is not None
         assert measurement.probabilities.shape == (3, 10)
+        assert len(measurement.turns) == 6
+        assert [r.runs for r in measurement.rounds] == [
+            sum(t.runs for t in measurement.turns[i : i + 2]) for i in (0, 2, 4)
+        ]
         assert [r.p50_us < e.p50_us for r, e in zip(measurement.rounds, measurement.end_to_end, strict=True)] == [
             True
         ] * 3
@@ -95,7 +100,7 @@ def test_an_open_size_needs_a_shape(foreign: Path) -> None:
 
 def test_a_subject_can_be_pinned(quick_run: Path) -> None:
     with Subject(quick_run / "export/baseline/int8.tflite", "litert", pin=[0]) as subject:
-        assert subject.ask("round", runs=3, seconds=0.0)["runs"] == 3
+        assert subject.ask("turn", runs=3, seconds=0.0)["runs"] == 3
 
 
 def test_a_command_that_fails_does_not_end_the_worker(foreign: Path, tmp_path: Path) -> None:
@@ -103,7 +108,7 @@ def test_a_command_that_fails_does_not_end_the_worker(foreign: Path, tmp_path: P
     with Subject(foreign / "vector.tflite", "litert") as subject:
         with pytest.raises(SubjectError, match=r"input is \[1, 640\]; expected \[1, 28, 28, 1\]"):
             subject.ask("classify", images=str(tmp_path / "images.npy"), out=str(tmp_path / "out.npy"))
-        assert subject.ask("round", runs=2, seconds=0.0)["runs"] == 2
+        assert subject.ask("turn", runs=2, seconds=0.0)["runs"] == 2
 
 
 def test_bench_measures_foreign_models_and_says_why_not_more(edgecnn: Edgecnn, foreign: Path, tmp_path: Path) -> None:

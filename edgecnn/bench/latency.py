@@ -24,12 +24,17 @@ class Latency:
 
 
 def measure_latency(invoke: Callable[[], object], *, runs: int, seconds: float = 0.0) -> Latency:
-    """Time calls of `invoke` one by one until there are `runs` of them and `seconds` have passed.
+    """Time calls of `invoke` one by one until there are `runs` of them and `seconds` have passed."""
+    return percentiles(durations_ns(invoke, runs=runs, seconds=seconds))
+
+
+def durations_ns(invoke: Callable[[], object], *, runs: int, seconds: float = 0.0) -> array[int]:
+    """Return the nanoseconds of each call: `runs` of them, or as many as fit into `seconds` if that is more.
 
     Garbage collection is held off meanwhile: its pauses belong to whoever made the garbage.
     """
     if runs < 1:
-        raise ValueError(f"measure_latency: {runs} runs; expected at least 1")
+        raise ValueError(f"durations_ns: {runs} runs; expected at least 1")
     clock = time.perf_counter_ns
     durations = array("q")
     with _no_garbage_collection():
@@ -38,6 +43,11 @@ def measure_latency(invoke: Callable[[], object], *, runs: int, seconds: float =
             start = clock()
             invoke()
             durations.append(clock() - start)
+    return durations
+
+
+def percentiles(durations: Sequence[int]) -> Latency:
+    """Return the percentiles of nanoseconds, in microseconds."""
     p50, p90, p99 = (float(value) / 1000 for value in np.percentile(durations, (50, 90, 99)))
     return Latency(p50, p90, p99, len(durations))
 
@@ -66,9 +76,9 @@ def spread(rounds: Sequence[Latency]) -> float:
     return max(r.p50_us for r in rounds) / min(r.p50_us for r in rounds) - 1
 
 
-def ratio_to(rounds: Sequence[Latency], baseline: Sequence[Latency]) -> float:
-    """Return the median, over the rounds, of p50 divided by the baseline's p50 in the same round."""
-    return median(own.p50_us / other.p50_us for own, other in zip(rounds, baseline, strict=True))
+def ratio_to(turns: Sequence[Latency], baseline: Sequence[Latency]) -> float:
+    """Return the median, over the turns, of p50 divided by the baseline's p50 in the same turn."""
+    return median(own.p50_us / other.p50_us for own, other in zip(turns, baseline, strict=True))
 
 
 @contextmanager

@@ -20,20 +20,25 @@ from edgecnn.bench.subject import Subject, SubjectError
 
 @dataclass(frozen=True)
 class Effort:
-    """How long to look: calls and seconds a round at least, seconds of warm-up at most, cold starts."""
+    """How long to look: calls and seconds a round at least, seconds of warm-up at most, cold starts.
+
+    In each round every model has `turns`. A machine that changes its speed for seconds at a time (other tenants,
+    heat) then shows every model the same mix, and the models of one turn the same speed.
+    """
 
     runs: int
     seconds: float
+    turns: int
     warm_up_s: float
     starts: int
     rounds: int = 5
 
 
 EFFORTS = {
-    "quick": Effort(runs=100, seconds=0.1, warm_up_s=0.3, starts=1),
-    "default": Effort(runs=500, seconds=1.0, warm_up_s=2.0, starts=3),
+    "quick": Effort(runs=100, seconds=0.1, turns=2, warm_up_s=0.3, starts=1),
+    "default": Effort(runs=500, seconds=1.0, turns=10, warm_up_s=2.0, starts=3),
     # The rule of MLPerf Tiny: five runs of at least ten seconds each, the median reported.
-    "thorough": Effort(runs=1000, seconds=10.0, warm_up_s=10.0, starts=5),
+    "thorough": Effort(runs=1000, seconds=10.0, turns=50, warm_up_s=10.0, starts=5),
 }
 
 
@@ -59,6 +64,7 @@ class Measurement:
     inputs: list[dict[str, Any]] = field(default_factory=list)
     outputs: list[dict[str, Any]] = field(default_factory=list)
     probabilities: NDArray[np.float32] | None = None
+    turns: list[Latency] = field(default_factory=list)
     rounds: list[Latency] = field(default_factory=list)
     end_to_end: list[Latency] = field(default_factory=list)
 
@@ -80,19 +86,20 @@ def measure(
 ) -> list[Measurement]:
     """Return a measurement per (model, runtime); one that cannot be loaded or dies has an `error` and no figures.
 
-    `images` (uint8 [N, H, W, C]) are classified where they fit the model. `observe` is called with (turns done,
-    turns in all).
+    `images` (uint8 [N, H, W, C]) are classified where they fit the model. `observe` is called with (steps done,
+    steps in all).
     """
     measurements = [Measurement(*candidate) for candidate in candidates]
-    turns = [_prepare, *[_take_turn] * setting.effort.rounds]
+    a_round = [*[_take_turn] * setting.effort.turns, _end_round]
+    steps = [_prepare, *a_round * setting.effort.rounds]
     with ExitStack() as stack, tempfile.TemporaryDirectory() as folder:
         scene = _Scene(Path(folder), setting, stack, images, classes)
-        for number, turn in enumerate(turns):
+        for number, step in enumerate(steps):
             for place, measurement in enumerate(measurements):
-                observe(number * len(measurements) + place, len(turns) * len(measurements))
+                observe(number * len(measurements) + place, len(steps) * len(measurements))
                 if measurement.error is None:
-                    _guarded(turn, measurement, scene)
-    observe(len(turns) * len(measurements), len(turns) * len(measurements))
+                    _guarded(step, measurement, scene)
+    observe(len(steps) * len(measurements), len(steps) * len(measurements))
     return measurements
 
 
@@ -120,9 +127,9 @@ class _Scene:
         )
 
 
-def _guarded(turn: Callable[[Measurement, _Scene], None], measurement: Measurement, scene: _Scene) -> None:
+def _guarded(step: Callable[[Measurement, _Scene], None], measurement: Measurement, scene: _Scene) -> None:
     try:
-        turn(measurement, scene)
+        step(measurement, scene)
     except SubjectError as error:
         measurement.error = str(error)
 
@@ -145,9 +152,16 @@ def _prepare(measurement: Measurement, scene: _Scene) -> None:
 
 
 def _take_turn(measurement: Measurement, scene: _Scene) -> None:
-    """Measure one round of the model alone and, where it reads pictures, a shorter one from file to label."""
+    """Measure the model alone, for its share of a round."""
     subject, effort = scene.subjects[id(measurement)], scene.setting.effort
-    measurement.rounds.append(Latency(**subject.ask("round", runs=effort.runs, seconds=effort.seconds)))
+    share = {"runs": -(-effort.runs // effort.turns), "seconds": effort.seconds / effort.turns}
+    measurement.turns.append(Latency(**subject.ask("turn", **share)))
+
+
+def _end_round(measurement: Measurement, scene: _Scene) -> None:
+    """Sum up a round and, where the model reads pictures, measure a shorter one from file to label."""
+    subject, effort = scene.subjects[id(measurement)], scene.setting.effort
+    measurement.rounds.append(Latency(**subject.ask("end_round")))
     if measurement.probabilities is not None:
         answer = subject.ask("end_to_end", image=str(scene.photo), runs=20, seconds=effort.seconds / 4)
         measurement.end_to_end.append(Latency(**answer))

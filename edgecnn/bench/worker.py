@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from edgecnn.bench.latency import measure_latency, warm_up
+from edgecnn.bench.latency import durations_ns, measure_latency, percentiles, warm_up
 from edgecnn.device import runtimes
 from edgecnn.device.errors import ModelError
 from edgecnn.device.predictor import Predictor
@@ -34,6 +34,7 @@ class Worker:
                 raise ModelError(f"{model}: input {spec.name} is {list(spec.shape)}; pass --shape with every size")
         self._arrays = [runtimes.zeros(spec) for spec in self._model.inputs]
         self._predictor: Predictor | None = None
+        self._round: list[int] = []  # nanoseconds of the calls since the last end of a round
 
     def first(self) -> dict[str, Any]:
         """Run once on zeros, as a cold start does; describe the model and the memory it took at its peak."""
@@ -53,9 +54,16 @@ class Worker:
         """Call until stable."""
         return {"calls": warm_up(self._invoke, seconds=seconds)}
 
-    def round(self, runs: int, seconds: float) -> dict[str, Any]:
-        """Time the model alone: arrays in, arrays out, Python call included."""
-        return asdict(measure_latency(self._invoke, runs=runs, seconds=seconds))
+    def turn(self, runs: int, seconds: float) -> dict[str, Any]:
+        """Time the model alone: arrays in, arrays out, Python call included; the calls count for this round."""
+        durations = durations_ns(self._invoke, runs=runs, seconds=seconds)
+        self._round.extend(durations)
+        return asdict(percentiles(durations))
+
+    def end_round(self) -> dict[str, Any]:
+        """Return the percentiles of all calls since the last end of a round."""
+        durations, self._round = self._round, []
+        return asdict(percentiles(durations))
 
     def end_to_end(self, image: str, runs: int, seconds: float) -> dict[str, Any]:
         """Time from an image file to a label: decode, preprocess, predict."""

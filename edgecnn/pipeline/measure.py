@@ -56,8 +56,8 @@ def bench(
 ) -> dict[str, Any]:
     """Measure the models among `candidates` in the installed runtimes (or those named); write `out`.
 
-    Each model runs in a process of its own; the models take turns, five rounds; the median round is reported, and
-    the ratio to `baseline` (an artifact's name; default: float32 in the first runtime) is formed round by round.
+    Each model runs in a process of its own; the models take turns, ten a round; the median of five rounds is reported,
+    and the ratio to `baseline` (an artifact's name; default: float32 in the first runtime) is formed turn by turn.
     Accuracy is over the test split of `data` where the model takes such images (`must_fit`: else `DataError`), parity
     with the Keras parent (`keras` and TensorFlow being installed) or the float32 model of the recipe; the first images
     that are read otherwise go to a folder beside `out`. Artifacts are named relative to a folder, else by file name.
@@ -231,7 +231,7 @@ def _latency(m: Measurement, baseline: Measurement | None) -> dict[str, Any]:
         return dict.fromkeys(keys)
     chosen = median_round(m.rounds)
     comparable = baseline is not None and baseline.error is None
-    ratio = ratio_to(m.rounds, baseline.rounds) if comparable and baseline is not None else None
+    ratio = ratio_to(m.turns, baseline.turns) if comparable and baseline is not None else None
     end_to_end = median_round(m.end_to_end).p50_us if m.end_to_end else None
     rounds = [r.p50_us for r in m.rounds]
     values = (chosen.p50_us, chosen.p90_us, chosen.p99_us, chosen.runs, spread(m.rounds), ratio, rounds, end_to_end)
@@ -275,6 +275,7 @@ def _made_with(setting: Setting) -> dict[str, Any]:
             "threads": setting.threads,
             "pin": setting.pin,
             "rounds": setting.effort.rounds,
+            "turns_a_round": setting.effort.turns,
             "runs_at_least": setting.effort.runs,
             "seconds_at_least": setting.effort.seconds,
         },

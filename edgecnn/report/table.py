@@ -53,7 +53,7 @@ REPORT_COLUMNS = (
     Column("p50 µs", "median latency of the median round", lambda row: row["p50_us"], ".1f"),
     Column("p90 µs", "of the same round", lambda row: row["p90_us"], ".1f"),
     Column("p99 µs", "of the same round", lambda row: row["p99_us"], ".1f"),
-    Column("ratio", "p50 to the baseline's, round by round", lambda row: row["ratio_to_baseline"], ".2f"),
+    Column("ratio", "p50 to the baseline's, turn by turn", lambda row: row["ratio_to_baseline"], ".2f"),
     Column("file to label µs", "decode, preprocess and predict: p50", lambda row: row["end_to_end_p50_us"], ",.0f"),
     Column("cold start ms", "process start to first inference", lambda row: row["cold_start_ms"], ".0f"),
     Column("RSS MB", "peak memory over a bare Python's", lambda row: row["rss_over_python_bytes"], ".1f", 1e-6),
@@ -108,7 +108,7 @@ def to_markdown(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def notes(measured: dict[str, Any]) -> list[str]:
     """Return what must be said beside a table of measurements: the baseline, errors, and unclean conditions."""
-    lines = [f"ratio: p50 to that of {measured['baseline']}, formed round by round"] if measured["baseline"] else []
+    lines = [f"ratio: p50 to that of {measured['baseline']}, formed turn by turn"] if measured["baseline"] else []
     lines += [f"{row['artifact']} ({row['runtime']}): {row['error']}" for row in measured["results"] if row["error"]]
     return lines + [f"not clean: {reason}" for reason in measured["conditions"]["not_clean"]]
 
