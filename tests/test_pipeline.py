@@ -1,6 +1,7 @@
 """The whole run: complete, resumable after SIGKILL with the same bytes, and refusing what was changed."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -111,6 +112,33 @@ def test_a_run_killed_three_times_ends_with_the_same_bytes(quick_run: Path, edge
     done = edgecnn("run", "--recipe", "quick", "--out", root)
     assert done.returncode == 0, done.stderr
     assert models_in(root) == models_in(quick_run)
+
+
+def test_an_interrupted_run_says_that_it_goes_on(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "edgecnn", "train", "--recipe", "quick", "--out", str(tmp_path / "run")]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        while not (tmp_path / "run" / "train" / "checkpoint.npz").exists():
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate()
+    assert process.returncode == 130
+    assert said.splitlines()[-1] == "interrupted; the same command goes on where it was"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_interrupt_that_a_destructor_swallows_is_raised_at_the_next_step() -> None:
+    from edgecnn.cli.terminal import progress
+
+    class Swallows:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with progress() as observe:
+        observe("train", 0, 2, {})
+        Swallows()
+        with pytest.raises(KeyboardInterrupt):
+            observe("train", 1, 2, {})
 
 
 def test_another_seed_gives_other_bytes(quick_run: Path, edgecnn: Edgecnn, tmp_path: Path) -> None:

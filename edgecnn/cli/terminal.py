@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -62,9 +64,13 @@ def progress() -> Iterator[Observer]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[figures]}"),
     )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as shown:
+    with (
+        Progress(*columns, console=console, disable=not console.is_terminal) as shown,
+        _interrupts_heard() as raise_if_interrupted,
+    ):
 
         def observe(stage: str, done: int, total: int, metrics: dict[str, float]) -> None:
+            raise_if_interrupted()
             if stage not in bars:
                 bars[stage] = shown.add_task(stage, figures="")
             figures = f"val_accuracy {metrics['val_accuracy']:.4f}" if "val_accuracy" in metrics else ""
@@ -73,3 +79,28 @@ def progress() -> Iterator[Observer]:
                 say(f"{stage}: done {figures}".rstrip())
 
         yield observe
+
+
+@contextmanager
+def _interrupts_heard() -> Iterator[Callable[[], None]]:
+    """Remember an interrupt and yield a function that raises it again.
+
+    One that falls into a destructor or a library's callback is printed there and lost; the next step of work then
+    raises it.
+    """
+    heard = False
+
+    def hear(number: int, frame: FrameType | None) -> None:
+        nonlocal heard
+        heard = True
+        raise KeyboardInterrupt
+
+    def raise_if_heard() -> None:
+        if heard:
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, hear)
+    try:
+        yield raise_if_heard
+    finally:
+        signal.signal(signal.SIGINT, before)
