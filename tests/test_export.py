@@ -58,6 +58,19 @@ def test_int8_tflite_takes_the_pixels_as_they_are(quick_run: Path) -> None:
     assert spec.scale == pytest.approx(1 / 255)
 
 
+@pytest.mark.parametrize("form", EXPORTERS)
+def test_int8_does_not_saturate(tmp_path: Path, form: str) -> None:
+    """Large weights on bright pixels: where pairs of products are added in 16 bits, the sums come out far too small."""
+    layers = _tf.keras.layers
+    stack = [layers.Input((28, 28, 1), name="pixels"), layers.Flatten(name="flatten"), layers.Dense(2, name="scores")]
+    model = _tf.keras.Sequential(stack, name="bright")
+    model.set_weights([np.tile(np.array([[0.01, -0.01]], np.float32), (784, 1)), np.zeros(2, np.float32)])
+    bright = np.full((8, 28, 28, 1), 255, np.uint8)
+    path = tmp_path / f"int8.{form}"
+    path.write_bytes(EXPORTERS[form](model, scheme="int8", representative_dataset=bright))
+    assert np.allclose(Predictor(path).probabilities(bright), [7.84, -7.84], rtol=0.02)
+
+
 def test_dynamic_batch_takes_any_batch(model: Any, images: Any, tmp_path: Path) -> None:
     path = tmp_path / "float32-batchN.onnx"
     path.write_bytes(to_onnx(model, scheme="float32", dynamic_batch=True))

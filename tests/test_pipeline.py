@@ -76,7 +76,7 @@ def test_bench_has_a_row_per_artifact_and_runtime(quick_run: Path) -> None:
     result = json.loads((quick_run / "bench" / "bench.json").read_text())
     names = {row["artifact"] for row in result["results"]}
     assert names == {f"export/{recipe}/{file}" for recipe, files in EXPORTS.items() for file in files}
-    assert result["schema"] == 1
+    assert result["schema"] == 2
     assert result["data"]["test_images"] == 359
     assert result["baseline"] == "export/baseline/float32.onnx"
     for row in result["results"]:
