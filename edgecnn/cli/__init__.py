@@ -227,7 +227,10 @@ def bench(
         ),
     ] = None,
     runtime: Annotated[
-        str | None, typer.Option("--runtime", help="Runtimes, by comma. Default: all installed.")
+        str | None,
+        typer.Option(
+            "--runtime", help="Runtimes, by comma; also openvino, mnn, ncnn. Default: the board's, if installed."
+        ),
     ] = None,
     threads: Annotated[int, typer.Option("--threads", min=1, help="Threads of a runtime.")] = 1,
     pin: Annotated[str | None, typer.Option("--pin", help="Cores to run on, by comma: 0 or 2,3.")] = None,
