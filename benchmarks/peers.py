@@ -8,7 +8,6 @@ import sys
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from edgecnn import artifact, extras, pipeline
@@ -23,7 +22,7 @@ OURS = ("litert", "ort")
 PEERS = {"openvino": "openvino", "mnn": "MNN", "ncnn": "ncnn"}
 KEPT = (
     "artifact", "scheme", "runtime", "error", "top1", "size_bytes", "p50_us", "p90_us", "p99_us", "spread",
-    "rounds_p50_us", "runtime_installed_bytes",
+    "ratio_to_baseline", "runtime_installed_bytes",
 )  # fmt: skip
 
 
@@ -61,22 +60,22 @@ def dynamic(folder: Path) -> list[Path]:
 
 
 def compared(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return what is kept of each row, with its `ratio_to_best`: p50 to that of our best, formed round by round."""
-    fastest = best(results)
-    return [{key: row[key] for key in KEPT} | {"ratio_to_best": ratio(row, fastest)} for row in results]
+    """Return what is kept of each row, with its `ratio_to_best`: its p50 to that of our best.
+
+    Both are known as ratios to the bench's baseline, formed turn by turn, so that the machine's own pace is out of it.
+    """
+    fastest = best(results)["ratio_to_baseline"]
+    return [
+        {key: row[key] for key in KEPT}
+        | {"ratio_to_best": None if row["error"] else row["ratio_to_baseline"] / fastest}
+        for row in results
+    ]
 
 
 def best(results: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the row of our artifacts, in the runtimes that we deploy with, whose p50 is lowest."""
-    return min((row for row in results if row["runtime"] in OURS and not row["error"]), key=lambda row: row["p50_us"])
-
-
-def ratio(row: dict[str, Any], to: dict[str, Any]) -> float | None:
-    """Return the median over the rounds of a row's p50 by another's, or None for a row that was not measured."""
-    if row["error"]:
-        return None
-    rounds = zip(row["rounds_p50_us"], to["rounds_p50_us"], strict=True)
-    return float(median(own / other for own, other in rounds))
+    """Return the fastest row of our artifacts in the runtimes that we deploy with."""
+    ours = (row for row in results if row["runtime"] in OURS and not row["error"])
+    return min(ours, key=lambda row: row["ratio_to_baseline"])
 
 
 def named(row: dict[str, Any]) -> str:

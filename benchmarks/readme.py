@@ -104,7 +104,7 @@ def peers() -> str:
     return (
         f"One inference at batch 1 on one thread, Python call included, all in the same rounds, on\n"
         f"{conditions['cpu']}; {versions}.\n"
-        f"ratio: p50 to that of our fastest, {best}, formed round by round; installed: with numpy.\n\n{table}\n{said}"
+        f"ratio: p50 to that of our fastest, {best}, formed turn by turn; installed: with numpy.\n\n{table}\n{said}"
     )
 
 

@@ -13,6 +13,7 @@ from edgecnn import artifact, extras
 from edgecnn.artifact import Record, Run
 from edgecnn.errors import ArtifactError, ConfigError, DataError, GateError, unknown
 from edgecnn.pipeline import parity
+from edgecnn.pipeline.cost import cost_of
 from edgecnn.pipeline.workspace import Observer, unobserved
 
 if TYPE_CHECKING:
@@ -162,6 +163,7 @@ def _row(
     from edgecnn.bench.footprint import bare_python_rss_bytes, installed_bytes
 
     content = artifact.read_bytes(m.model)
+    cost = cost_of(content, m.model.suffix)
     return {
         "recipe": record and record.recipe,
         "scheme": record and record.scheme,
@@ -173,8 +175,10 @@ def _row(
         "sha256": artifact.sha256(content),
         "size_bytes": len(content),
         "gzip_bytes": artifact.gzip_size(content),
-        "parameters": record and record.parameters,
-        "nonzero_parameters": record and record.nonzero_parameters,
+        "parameters": record.parameters if record else cost["parameters"],
+        "nonzero_parameters": record.nonzero_parameters if record else cost["nonzero_parameters"],
+        "macs": cost["macs"],
+        "effective_macs": cost["effective_macs"],
         **_latency(m, baseline),
         "cold_start_ms": m.cold_start_ms,
         "peak_rss_bytes": m.peak_rss_bytes,
