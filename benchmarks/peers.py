@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 import tempfile
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,9 @@ ROOT = Path(__file__).resolve().parents[1]
 RELEASED = ROOT / "models" / "edge35k"
 RESULT = Path(__file__).with_suffix(".json")
 OURS = ("litert", "ort")
-# Runtime -> its package.
-PEERS = {"openvino": "openvino", "mnn": "MNN", "ncnn": "ncnn"}
+PEERS = ("openvino", "mnn", "ncnn")
 KEPT = (
-    "artifact", "scheme", "runtime", "error", "top1", "size_bytes", "p50_us", "p90_us", "p99_us", "spread",
+    "artifact", "scheme", "runtime", "error", "top1", "sha256", "size_bytes", "p50_us", "p90_us", "p99_us", "spread",
     "ratio_to_baseline", "runtime_installed_bytes",
 )  # fmt: skip
 
@@ -39,7 +37,6 @@ def main() -> int:
         )
     rows = compared(measured["results"])
     conditions = measured["conditions"]
-    conditions["versions"] |= {name: version(package) for name, package in PEERS.items()}
     result = {"conditions": conditions, "data": measured["data"], "best": named(best(rows)), "results": rows}
     artifact.write_atomic(RESULT, json.dumps(result, indent=1) + "\n")
     for row in rows:

@@ -8,13 +8,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from edgecnn import config
+from edgecnn import artifact, config
 from edgecnn.cli import app
 from edgecnn.report.table import BENCH_HEADINGS, bench_rows, notes, to_markdown
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
 BENCHMARKS = ROOT / "benchmarks"
+MODELS = ROOT / "models" / "edge35k"
 
 
 def main(arguments: list[str]) -> int:
@@ -26,10 +27,26 @@ def main(arguments: list[str]) -> int:
     if "--check" not in arguments:
         README.write_text(fresh)
         return 0
+    if changed := changed_models():
+        print(
+            f"{', '.join(changed)}: not of the released models as they are; run: make bench bench-peers",
+            file=sys.stderr,
+        )
+        return 1
     if fresh != text:
         stale = [name for name, part in PARTS.items() if replaced(text, name, part()) != text]
         print(f"README.md: {', '.join(stale)} differ from code and recorded results; run: make bench", file=sys.stderr)
     return int(fresh != text)
+
+
+def changed_models() -> list[str]:
+    """Return the recordings that measured other bytes than those of the released models."""
+    hashes = {path.name: artifact.sha256(path.read_bytes()) for path in MODELS.iterdir()}
+    return [
+        f"{name}.json"
+        for name in ("released", "peers")
+        if any(hashes.get(row["artifact"], row["sha256"]) != row["sha256"] for row in recording(name)["results"])
+    ]
 
 
 def replaced(text: str, name: str, content: str) -> str:
@@ -126,7 +143,7 @@ def recording(name: str) -> Any:
 
 
 # The packages whose versions stand beside the peers' figures.
-RUNTIMES = ("ai-edge-litert", "onnxruntime", "openvino", "mnn", "ncnn")
+RUNTIMES = ("ai-edge-litert", "onnxruntime", "openvino", "MNN", "ncnn")
 PARTS = {"commands": commands, "recipes": recipes, "released": released, "peers": peers, "times": times}
 
 if __name__ == "__main__":

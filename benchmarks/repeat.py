@@ -41,7 +41,7 @@ def measured(arguments: list[str]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "bench.json"
         command = [sys.executable, "-m", "edgecnn", "bench", "models/edge35k", "--json", str(out), *arguments]
-        subprocess.run(command, check=True, cwd=ROOT, capture_output=True)
+        subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
         result: dict[str, Any] = json.loads(out.read_text())
         return result
 

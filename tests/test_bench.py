@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgecnn.bench.accuracy import (
+    are_probabilities,
     calibration_curve,
     confusion_matrix,
     expected_calibration_error,
@@ -23,6 +24,7 @@ from edgecnn.bench.budget import BudgetError, broken, combined, from_limits, par
 from edgecnn.bench.conditions import Watch, conditions, reasons
 from edgecnn.bench.latency import Latency, measure_latency, median_round, ratio_to, spread, warm_up
 from edgecnn.bench.parity import compare
+from edgecnn.report.table import notes
 
 
 @pytest.mark.parametrize(
@@ -75,6 +77,21 @@ def test_calibration_error_is_the_gap_between_sure_and_right() -> None:
     certain = calibration_curve(np.eye(2, dtype=np.float32), np.array([0, 1]))
     assert expected_calibration_error(certain) == 0
     assert certain[0].confidence == 1.0
+
+
+def test_what_are_probabilities_and_what_is_not() -> None:
+    sure = np.array([[0.996, 0.008], [0.5, 0.5]], np.float32)  # int8 scores add up to 1 nearly
+    assert are_probabilities(sure)
+    for scores in (sure * 10, np.log(sure), sure - 0.5):
+        assert not are_probabilities(scores)
+
+
+def test_a_difference_in_accuracy_is_called_noise_or_not() -> None:
+    row = {"artifact": "a.tflite", "runtime": "litert", "error": None, "ratio_to_baseline": 1.0, "mcnemar_p": 0.4}
+    measured = {"results": [row], "baseline": "b.tflite", "conditions": {"not_clean": []}}
+    assert notes(measured)[1] == "top-1 is that of the baseline, within noise (McNemar's exact test, p >= 0.05)"
+    row["mcnemar_p"] = 0.003
+    assert notes(measured)[1].startswith("top-1 differs from the baseline's in a.tflite (p = 0.003)")
 
 
 def test_the_worst_mistakes_come_surest_first() -> None:
@@ -170,16 +187,27 @@ ROWS = [
         ("[budget]\np50_us_max = 100", ["export/int8.tflite (litert): p50_us is not measured; p50_us_max is 100"]),
         ("[budget]\ntop1_min = 0.985\n[budget.'int8.tflite']\ntop1_min = 0.9", []),
         ("[budget.'gone.tflite']\ntop1_min = 0.9", ["gone.tflite: in the budget, not measured"]),
+        (
+            "[budget.'export/int8.tflite']\ntop1_min = 0.985",
+            ["export/int8.tflite (litert): top1 is 0.98; top1_min is 0.985"],
+        ),
     ],
 )
 def test_a_budget_names_each_line_that_is_broken(text: str, expected: list[str]) -> None:
     assert broken(parse(text, where="budget.toml"), ROWS) == expected
 
 
+def test_a_model_that_does_not_run_keeps_no_budget() -> None:
+    dead = {"artifact": "a.onnx", "runtime": "ort", "error": "died of signal 4", "size_bytes": 10}
+    limits = parse("[budget]\nsize_bytes_max = 50", where="budget.toml")
+    assert broken(limits, [dead]) == ["a.onnx (ort): died of signal 4"]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("[budget", r"no \[budget\] table"),
+        ("[budget.'int8.tflite']", r"\[budget.\"int8.tflite\"\] is empty; a budget without limits checks nothing"),
         ("[limits]\ntop1_min = 1", r"no \[budget\] table"),
         ("[budget]", r"\[budget\] is empty; a budget without limits checks nothing"),
         ("[budget]\ntop2_min = 1", "'top2_min' is unknown; expected one of: .*top1_min"),
@@ -236,5 +264,7 @@ def test_a_busy_or_throttled_machine_is_not_clean() -> None:
     assert reasons(clean | {"governor": "powersave"}) == ["CPU governor is powersave, not performance"]
     assert reasons(clean | {"throttled": 0x50005}) == ["board reports undervoltage", "board reports throttled"]
     assert reasons(clean | {"throttled": 0x50000}) == [], "it was, since boot; it is not now"
+    came_and_went = {"throttled": 0x20000, "throttled_meanwhile": 0x30000}
+    assert reasons(clean | came_and_went) == ["board reports undervoltage"], "not what was there before"
     assert reasons(clean | {"busy_cores_meanwhile": 0.6}) == ["other programs keep 0.60 cores busy"]
     assert reasons(clean | {"throttled_meanwhile": 0x4}) == ["board reports throttled"]

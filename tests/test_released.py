@@ -8,12 +8,14 @@ import pytest
 from PIL import Image
 
 from edgecnn import artifact
+from edgecnn.bench import budget
 from edgecnn.bench.accuracy import top1_accuracy
 from edgecnn.device import Predictor
 from edgecnn.device.preprocessing import to_mnist
 from tests.conftest import RELEASED, ROOT, Edgecnn
 
 pytestmark = pytest.mark.skipif(not RELEASED.is_dir(), reason="models/edge35k is not released yet")
+BUDGET = ROOT / "benchmarks" / "budget.toml"
 FILES = ("float32.tflite", "int8.tflite", "float32.onnx", "int8.onnx")
 CASES = sorted(path.parent for path in (ROOT / "tests" / "cases").glob("*/case.json"))
 
@@ -43,9 +45,28 @@ def test_accuracy_is_what_the_card_says(mnist_test: tuple[np.ndarray, np.ndarray
 
 
 def test_the_release_keeps_its_budget(mnist_dir: Path, edgecnn: Edgecnn, tmp_path: Path) -> None:
+    """Not --quick, which leaves TensorFlow out: parity is with the Keras parent."""
     data = ("--data", "mnist", "--data-dir", mnist_dir, "--json", tmp_path / "bench.json")
-    done = edgecnn("bench", "--quick", RELEASED, *data, "--check", ROOT / "benchmarks" / "budget.toml")
+    done = edgecnn("bench", "--rounds", "1", RELEASED, *data, "--check", BUDGET)
     assert done.returncode == 0, done.stderr
+    rows = json.loads((tmp_path / "bench.json").read_text())["results"]
+    assert {row["parity_reference"] for row in rows} == {"model.keras"}
+
+
+def test_the_files_keep_their_budget_of_bytes() -> None:
+    """Also where MNIST is absent."""
+    limits = budget.parse(BUDGET.read_text(), where=str(BUDGET))
+    sizes = {
+        file: {name: limit for name, limit in named.items() if name.endswith("_bytes_max")}
+        for file, named in limits.by_file.items()
+    }
+    assert set(sizes) == set(FILES)
+    records = [artifact.checked(RELEASED / file) for file in FILES]
+    rows = [
+        {"artifact": r.artifact, "runtime": "-", "size_bytes": r.size_bytes, "gzip_bytes": r.gzip_bytes}
+        for r in records
+    ]
+    assert budget.broken(budget.Budget({}, sizes), rows) == []
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda path: path.name)

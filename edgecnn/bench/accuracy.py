@@ -55,6 +55,12 @@ def per_class_recall(confusion: NDArray[np.int64]) -> list[float | None]:
     return [float(row[i] / row.sum()) if row.sum() else None for i, row in enumerate(confusion)]
 
 
+def are_probabilities(scores: NDArray[np.float32]) -> bool:
+    """Return whether each row of `scores` [N, classes] is in [0, 1] and adds up to 1, nearly: int8 rounds."""
+    sums = scores.sum(axis=1)
+    return bool(scores.min() >= -0.01 and scores.max() <= 1.01 and sums.min() > 0.9 and sums.max() < 1.1)
+
+
 @dataclass(frozen=True)
 class Bin:
     """Images on which a model was about equally sure: its mean confidence there, and how often it was right."""
@@ -70,7 +76,7 @@ def calibration_curve(probabilities: NDArray[np.float32], labels: NDArray[np.int
     M. P. Naeini et al. (2015); C. Guo et al., "On Calibration of Modern Neural Networks" (2017), with 15 bins.
     """
     confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
-    index = np.minimum((confidence * bins).astype(np.int64), bins - 1)
+    index = np.clip((confidence * bins).astype(np.int64), 0, bins - 1)
     members = [index == b for b in range(bins)]
     return [Bin(float(confidence[m].mean()), float(right[m].mean()), int(m.sum())) for m in members if m.any()]
 

@@ -4,7 +4,7 @@
 top1_min = 0.99
 size_bytes_max = 150_000
 
-[budget."int8.tflite"]         # for the artifacts of this file name, over the above
+[budget."int8.tflite"]         # for the artifacts of this file name or path, over the above
 size_bytes_max = 46_000
 ratio_to_baseline_max = 2.0
 """
@@ -56,6 +56,9 @@ def parse(text: str, *, where: str) -> Budget:
         raise BudgetError(f"{where}: [budget] is empty; a budget without limits checks nothing")
     by_file = {name: value for name, value in table.items() if isinstance(value, dict)}
     everywhere = {name: value for name, value in table.items() if name not in by_file}
+    for file, limits in by_file.items():
+        if not limits:
+            raise BudgetError(f'{where}: [budget."{file}"] is empty; a budget without limits checks nothing')
     for limits in (everywhere, *by_file.values()):
         _check(limits, where)
     return Budget(everywhere, by_file)
@@ -92,19 +95,31 @@ def combined(*budgets: Budget) -> Budget:
 def broken(budget: Budget, rows: Iterable[Mapping[str, Any]]) -> list[str]:
     """Return a line per limit that a row breaks; a figure that was not measured breaks its limit.
 
-    A file that the budget names and no row has is broken too: a check that looks at nothing must not pass.
+    So does a row that ends in an error, and a file that the budget names and no row has: a check that looks at
+    nothing must not pass.
     """
-    lines, seen = [], set()
+    lines: list[str] = []
+    seen: set[str] = set()
     for row in rows:
-        file = PurePath(row["artifact"]).name
-        seen.add(file)
-        for limit, allowed in (dict(budget.everywhere) | dict(budget.by_file.get(file, {}))).items():
+        names = (PurePath(row["artifact"]).name, row["artifact"])
+        seen.update(names)
+        if row.get("error"):
+            lines.append(f"{row['artifact']} ({row['runtime']}): {row['error']}")
+            continue
+        for limit, allowed in _limits_for(budget, names).items():
             figure, direction = LIMITS[limit]
             value = row.get(figure)
             if value is None or (value - allowed) * direction > 0:
                 got = "not measured" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
                 lines.append(f"{row['artifact']} ({row['runtime']}): {figure} is {got}; {limit} is {allowed:g}")
     return lines + [f"{file}: in the budget, not measured" for file in budget.by_file if file not in seen]
+
+
+def _limits_for(budget: Budget, names: Iterable[str]) -> dict[str, float]:
+    limits = dict(budget.everywhere)
+    for name in names:
+        limits |= budget.by_file.get(name, {})
+    return limits
 
 
 def _check(limits: Mapping[str, Any], where: str) -> None:

@@ -67,7 +67,9 @@ def reasons(found: dict[str, Any]) -> list[str]:
         unclean.append(f"other programs keep {busy:.2f} cores busy")
     if found["governor"] not in (None, "performance"):
         unclean.append(f"CPU governor is {found['governor']}, not performance")
-    flags = (found["throttled"] or 0) | (found.get("throttled_meanwhile") or 0)
+    before, after = found["throttled"] or 0, found.get("throttled_meanwhile") or 0
+    # What holds now, before or after, and what the "since boot" bits have gained: it came and went meanwhile.
+    flags = before | after | (after & ~before) >> 16
     unclean += [f"board reports {name}" for bit, name in _THROTTLE_BITS.items() if flags >> bit & 1]
     return unclean
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterable
 from functools import cache
-from importlib.metadata import PackageNotFoundError, distribution
+from importlib.metadata import PackageNotFoundError, distribution, version
 
 _NEEDS = {
     "litert": ("ai-edge-litert", "numpy"),
@@ -23,6 +24,11 @@ def installed_bytes(runtime: str) -> int | None:
         return sum(_package_bytes(package) for package in _NEEDS[runtime])
     except (KeyError, PackageNotFoundError):
         return None
+
+
+def versions(runtimes: Iterable[str]) -> dict[str, str]:
+    """Return the version of each runtime's package and of numpy."""
+    return {package: version(package) for runtime in runtimes for package in _NEEDS[runtime]}
 
 
 @cache

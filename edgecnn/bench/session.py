@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edgecnn.bench.latency import Latency
-from edgecnn.bench.subject import Subject, SubjectError
+from edgecnn.bench.subject import RefusedError, Subject, SubjectError
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,15 @@ class Setting:
 
 @dataclass
 class Measurement:
-    """What was seen of one model in one runtime; `error` says why the rest is missing."""
+    """What was seen of one model in one runtime; `error` says why the rest is missing.
+
+    `unclassified` says why a model that takes the images has no probabilities.
+    """
 
     model: Path
     runtime: str
     error: str | None = None
+    unclassified: str | None = None
     cold_start_ms: float | None = None
     peak_rss_bytes: int | None = None
     inputs: list[dict[str, Any]] = field(default_factory=list)
@@ -72,8 +76,9 @@ class Measurement:
         """Return whether the model takes such images one by one and scores `classes` classes."""
         if len(self.inputs) != 1 or len(self.outputs) != 1:
             return False
-        shape, scores = self.inputs[0]["shape"], self.outputs[0]["shape"]
-        return list(shape[1:]) == list(images.shape[1:]) and list(scores[1:]) == [classes]
+        shape, scores = list(self.inputs[0]["shape"]), list(self.outputs[0]["shape"])
+        one_by_one = shape[:1] in ([1], [-1]) and scores[:1] in ([1], [-1])
+        return one_by_one and shape[1:] == list(images.shape[1:]) and scores[1:] == [classes]
 
 
 def measure(
@@ -83,11 +88,12 @@ def measure(
     images: NDArray[np.uint8] | None,
     classes: int,
     observe: Callable[[int, int], None],
+    on_prepared: Callable[[Sequence[Measurement]], None] = lambda measurements: None,
 ) -> list[Measurement]:
     """Return a measurement per (model, runtime); one that cannot be loaded or dies has an `error` and no figures.
 
     `images` (uint8 [N, H, W, C]) are classified where they fit the model. `observe` is called with (steps done,
-    steps in all).
+    steps in all), `on_prepared` when all models have been loaded and none is timed yet: it may raise.
     """
     measurements = [Measurement(*candidate) for candidate in candidates]
     a_round = [*[_take_turn] * setting.effort.turns, _end_round]
@@ -99,6 +105,8 @@ def measure(
                 observe(number * len(measurements) + place, len(steps) * len(measurements))
                 if measurement.error is None:
                     _guarded(step, measurement, scene)
+            if step is _prepare:
+                on_prepared(measurements)
     observe(len(steps) * len(measurements), len(steps) * len(measurements))
     return measurements
 
@@ -146,9 +154,22 @@ def _prepare(measurement: Measurement, scene: _Scene) -> None:
     measurement.peak_rss_bytes = subject.peak_rss_bytes
     measurement.inputs, measurement.outputs = subject.inputs, subject.outputs
     if scene.images is not None and measurement.classifies(scene.images, scene.classes):
-        subject.ask("classify", images=str(scene.images_file), out=str(scene.answer_file))
-        measurement.probabilities = np.load(scene.answer_file)
+        _classify(measurement, subject, scene)
     subject.ask("warm_up", seconds=scene.setting.effort.warm_up_s)
+
+
+def _classify(measurement: Measurement, subject: Subject, scene: _Scene) -> None:
+    """Note the model's scores; one that refuses the images, or whose scores are no numbers, is only timed."""
+    try:
+        subject.ask("classify", images=str(scene.images_file), out=str(scene.answer_file))
+    except RefusedError as error:
+        measurement.unclassified = str(error)
+        return
+    scores = np.load(scene.answer_file)
+    if np.isfinite(scores).all():
+        measurement.probabilities = scores
+    else:
+        measurement.unclassified = "scores that are no numbers"
 
 
 def _take_turn(measurement: Measurement, scene: _Scene) -> None:
@@ -163,5 +184,6 @@ def _end_round(measurement: Measurement, scene: _Scene) -> None:
     subject, effort = scene.subjects[id(measurement)], scene.setting.effort
     measurement.rounds.append(Latency(**subject.ask("end_round")))
     if measurement.probabilities is not None:
-        answer = subject.ask("end_to_end", image=str(scene.photo), runs=20, seconds=effort.seconds / 4)
-        measurement.end_to_end.append(Latency(**answer))
+        with suppress(RefusedError):  # its scores are no probabilities: it predicts nothing
+            answer = subject.ask("end_to_end", image=str(scene.photo), runs=20, seconds=effort.seconds / 4)
+            measurement.end_to_end.append(Latency(**answer))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import select
+import signal
 import subprocess
 import sys
 import time
@@ -11,11 +13,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-TIMEOUT_S = 600
+START_TIMEOUT_S = 120
+ANSWER_TIMEOUT_S = 600  # over what a command is asked to take; ten thousand images of a slow model
 
 
 class SubjectError(Exception):
     """The model cannot be measured; the message says why, in one line."""
+
+
+class RefusedError(SubjectError):
+    """The worker is well and refuses a command: what it asks for is not for this model."""
 
 
 class Subject:
@@ -44,7 +51,7 @@ class Subject:
             text=True,
         )
         try:
-            first = self._answer()
+            first = self._answer(START_TIMEOUT_S)
         except SubjectError:
             self.close()
             raise
@@ -54,14 +61,14 @@ class Subject:
         self.peak_rss_bytes: int | None = first["peak_rss_bytes"]
 
     def ask(self, command: str, **arguments: Any) -> dict[str, Any]:
-        """Return the worker's answer to a command of `worker.Worker`."""
+        """Return the worker's answer to a command of `worker.Worker`; raises `RefusedError` when it has none."""
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(json.dumps([command, arguments]) + "\n")
             self._process.stdin.flush()
         except BrokenPipeError:
             pass  # it died; reading says of what
-        return self._answer()
+        return self._answer(ANSWER_TIMEOUT_S + arguments.get("seconds", 0))
 
     def close(self) -> None:
         """End the worker."""
@@ -76,13 +83,20 @@ class Subject:
     ) -> None:
         self.close()
 
-    def _answer(self) -> dict[str, Any]:
+    def _answer(self, timeout_s: float) -> dict[str, Any]:
         assert self._process.stdout is not None
+        # One line a command: nothing is left in the buffer that select could not see.
+        if not select.select([self._process.stdout], [], [], timeout_s)[0]:
+            self.close()
+            raise SubjectError(f"no answer in {timeout_s:g} s")
         line = self._process.stdout.readline()
         if not line:
-            code = self._process.wait(TIMEOUT_S)
-            raise SubjectError(f"died of signal {-code}" if code < 0 else f"ended with exit code {code}")
+            raise SubjectError(_ending(self._process.wait(START_TIMEOUT_S)))
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
-            raise SubjectError(answer["error"])
+            raise RefusedError(answer["error"])
         return answer
+
+
+def _ending(code: int) -> str:
+    return f"died of signal {-code}, {signal.strsignal(-code)}" if code < 0 else f"ended with exit code {code}"

@@ -265,6 +265,8 @@ def bench(
         "keras": not quick,  # TensorFlow takes longer to start than a look may
     }
     opened, models = choose.bench_targets(targets)
+    if json is not None:
+        artifact.check_writable(json)
     say(f"measuring {opened.root if opened else ', '.join(map(str, models))}")
     if opened is not None:
         choose.refuse({"--data": data}, f"run {opened.root} has its own")
@@ -279,6 +281,8 @@ def bench(
     if json not in (None, out):
         artifact.write_atomic(Path(json or out), out.read_text())
     print_bench(out)
+    if opened is not None and out.with_name("report.html").exists():
+        say(f"report.html beside it shows what was measured before; draw it again: edgecnn report {opened.root}")
     print(json or out)
     pipeline.check_budget(result, limits)
 

@@ -103,16 +103,22 @@ def bench_targets(named: Sequence[Path] | None) -> tuple[Run | None, list[Path]]
     if latest is not None:
         return latest, []
     targets = list(named or [released()])
-    runs = [Run(target) for target in targets if Run(target).config.is_file()]
-    if runs and len(targets) > 1:
-        raise ConfigError(f"bench: run {runs[0].root} among {len(targets)} targets; give one run, or model files")
-    if runs:
-        return runs[0], []
-    inside = [sorted(target.iterdir()) if target.is_dir() else [target] for target in targets]
-    models = [path for paths in inside for path in paths if path.suffix in EXPORT_SUFFIXES]
+    if len(targets) == 1 and Run(targets[0]).config.is_file():
+        return Run(targets[0]), []
+    return None, [model for target in targets for model in _models_in(target)]
+
+
+def _models_in(target: Path) -> list[Path]:
+    """Return the model files of a run or folder, or the one file that `target` is."""
+    if not target.is_dir():
+        if target.suffix not in EXPORT_SUFFIXES:
+            raise ArtifactError(f"bench {target}: got {target.suffix or 'no suffix'}; expected a .tflite or .onnx file")
+        return [target]
+    pattern = "export/*/*" if Run(target).config.is_file() else "*"
+    models = sorted(path for path in target.glob(pattern) if path.suffix in EXPORT_SUFFIXES)
     if not models:
-        raise ArtifactError(f"bench: no .tflite or .onnx file in {targets[0]}; give a run or model files")
-    return None, models
+        raise ArtifactError(f"bench: no .tflite or .onnx file in {target}; give a run or model files")
+    return models
 
 
 def data_of(models: Sequence[Path], named: str | None, *, data_dir: Path | None, observe: Observer) -> DataSet | None:

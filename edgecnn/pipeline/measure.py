@@ -67,9 +67,9 @@ def bench(
 
     pairs = _pairs([path for path in candidates if path.suffix in artifact.EXPORT_SUFFIXES], runtimes)
     records = {path: artifact.checked(path) if artifact.record_path(path).exists() else None for path, _ in pairs}
-    names = [path.name if relative_to is None else os.path.relpath(path, relative_to) for path, _ in pairs]
-    if baseline is not None and not any(_is_named(baseline, name) for name in names):
-        raise unknown("baseline", baseline, names)
+    names = _names([path for path, _ in pairs], relative_to)
+    _check_baseline(baseline, names)
+    artifact.check_writable(out)
     setting = setting or session.Setting(session.EFFORTS["default"])
     found, watch = conditions.conditions(), conditions.Watch()
     measured = session.measure(
@@ -78,12 +78,11 @@ def bench(
         images=None if data is None else data.test.images,
         classes=0 if data is None else len(data.labels),
         observe=lambda done, total: observe("bench", done, total, {}),
+        on_prepared=lambda prepared: _check_fit(prepared, data) if must_fit else None,
     )
     found |= watch.seen()
     if all(m.error is not None for m in measured):
         raise ArtifactError(f"bench {measured[0].model}: {measured[0].error}")
-    if must_fit:
-        _check_fit(measured, data)
     compared_to = _baseline(names, measured, records, baseline)
     references = None if data is None else parity.References(measured, records, data, compared_to, keras=keras)
     rows = [
@@ -97,7 +96,7 @@ def bench(
     found["not_clean"] = conditions.reasons(found) + _unsteady(names, measured)
     result = {
         "schema": SCHEMA,
-        "conditions": found | _made_with(setting),
+        "conditions": found | _made_with(setting, {m.runtime for m in measured}),
         "data": None if data is None else _described(data),
         "baseline": None if compared_to is None else names[measured.index(compared_to)],
         "results": rows,
@@ -128,7 +127,7 @@ def _pairs(models: list[Path], named: Sequence[str] | None) -> list[tuple[Path, 
             raise unknown("runtime", name, peers.KNOWN)
         if not peers.is_installed(name):
             raise ConfigError(f"runtime {name}: not installed; run: pip install {peers.KNOWN[name].package}")
-    usable = list(named or runtimes.installed())
+    usable = list(dict.fromkeys(named or runtimes.installed()))
     pairs = [(model, name) for model in models for name in usable if model.suffix in peers.KNOWN[name].suffixes]
     if not pairs and named:
         raise ConfigError(f"bench: no model here is for {', '.join(named)}; name another --runtime")
@@ -145,13 +144,34 @@ def _baseline(
     """Return the measurement that ratios refer to: the one named, else float32, else the first that was measured."""
     if named is not None:
         return next(m for name, m in zip(names, measured, strict=True) if _is_named(named, name))
-    whole = [m for m in measured if m.rounds]
+    whole = [m for m in measured if m.error is None]
     float32 = [m for m in whole if (record := records[m.model]) is not None and record.scheme == "float32"]
     return next(iter(float32 or whole), None)
 
 
 def _is_named(asked: str, artifact_name: str) -> bool:
     return asked in (artifact_name, Path(artifact_name).name)
+
+
+def _names(paths: Sequence[Path], relative_to: Path | None) -> list[str]:
+    """Return what artifacts are called: file names where these differ, else paths from a folder that holds all."""
+    if relative_to is None:
+        different = set(paths)
+        if len({path.name for path in different}) == len(different):
+            return [path.name for path in paths]
+        relative_to = Path(os.path.commonpath([path.resolve().parent for path in different]))
+    return [os.path.relpath(path.resolve(), relative_to.resolve()) for path in paths]
+
+
+def _check_baseline(asked: str | None, names: Sequence[str]) -> None:
+    """Raise `ConfigError` unless `asked` is None or names one artifact."""
+    found = {name for name in names if asked is not None and _is_named(asked, name)}
+    if asked is not None and not found:
+        raise unknown("baseline", asked, names)
+    if len(found) > 1:
+        raise ConfigError(
+            f"--baseline: {asked} names {len(found)} artifacts; expected one of: {', '.join(sorted(found))}"
+        )
 
 
 def _unsteady(names: list[str], measured: list[Measurement]) -> list[str]:
@@ -163,13 +183,13 @@ def _unsteady(names: list[str], measured: list[Measurement]) -> list[str]:
     return [f"p50 of {name} moved by {widest:.0%} between rounds"] if widest > _STEADY else []
 
 
-def _check_fit(measured: list[Measurement], data: DataSet | None) -> None:
+def _check_fit(measured: Sequence[Measurement], data: DataSet | None) -> None:
     for m in measured:
         if data is not None and m.error is None and m.probabilities is None:
             shapes = ", ".join(str(list(spec["shape"])) for spec in m.inputs)
             raise DataError(
-                f"bench {m.model}: input is {shapes}, {data.name} has {list(data.input_shape)} and "
-                f"{len(data.labels)} classes; leave --data out to measure latency alone"
+                f"bench {m.model}: {m.unclassified or f'input is {shapes}'}, {data.name} has "
+                f"{list(data.input_shape)} and {len(data.labels)} classes; leave --data out to measure latency alone"
             )
 
 
@@ -182,14 +202,17 @@ def _described(data: DataSet) -> dict[str, Any]:
     }
 
 
-def _made_with(setting: Setting) -> dict[str, Any]:
+def _made_with(setting: Setting, runtimes: Iterable[str]) -> dict[str, Any]:
+    from edgecnn.bench.footprint import versions
+
     return {
-        "versions": artifact.library_versions(),
+        "versions": artifact.library_versions() | versions(runtimes),
         "commit": artifact.source_commit(),
         "latency": {
             "batch": 1,
             "threads": setting.threads,
             "pin": setting.pin,
+            "shape": setting.shape,
             "rounds": setting.effort.rounds,
             "turns_a_round": setting.effort.turns,
             "runs_at_least": setting.effort.runs,

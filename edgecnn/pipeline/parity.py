@@ -36,7 +36,8 @@ class References:
     """Chooses what each measured model is compared with.
 
     Its Keras parent, where `keras` asks for it, TensorFlow is installed and the parent lies where the record says;
-    else the float32 model of the same recipe, else the baseline of the session. A Keras model is run once.
+    else another float32 export of the same parent; for a model without a record, the baseline of the session if that
+    has none either. Never the model itself: that would agree whatever it says. A Keras model is run once.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class References:
             if parent not in self._of_parent:
                 self._of_parent[parent] = self._run(parent)
             return self._of_parent[parent]
-        found = next((other for other in self._measured if self._is_float32_of(record, other)), self._baseline)
+        found = next((other for other in self._measured if self._may_stand_for(m, other)), None)
         if found is None or found.probabilities is None:
             return None
         return Reference(f"{found.model.name} ({found.runtime})", found.probabilities)
@@ -70,14 +71,14 @@ class References:
 
         return Reference(parent.name, _tf.predict(_tf.load_model(parent), self._data.test.images))
 
-    def _is_float32_of(self, record: Record | None, other: Measurement) -> bool:
-        theirs = self._records[other.model]
-        return (
-            record is not None
-            and theirs is not None
-            and (theirs.recipe, theirs.scheme) == (record.recipe, "float32")
-            and other.probabilities is not None
-        )
+    def _may_stand_for(self, m: Measurement, other: Measurement) -> bool:
+        """Return whether `other` is what `m` can be compared with where there is no Keras parent."""
+        if other is m or other.probabilities is None:
+            return False
+        own, theirs = self._records[m.model], self._records[other.model]
+        if own is None or theirs is None:
+            return own is theirs and other is self._baseline
+        return theirs.scheme == "float32" and theirs.parents == own.parents
 
 
 def parity_of(m: Measurement, reference: Reference | None) -> dict[str, Any]:

@@ -32,6 +32,7 @@ def row(
         "scheme": record and record.scheme,
         "runtime": m.runtime,
         "error": m.error,
+        "note": _note(m, record),
         **_accuracy(m, data, baseline),
         "drop_pp": record and record.metrics.get("drop_pp"),
         **parity.parity_of(m, reference),
@@ -51,6 +52,14 @@ def row(
     }
 
 
+def _note(m: Measurement, record: Record | None) -> str | None:
+    if m.unclassified is not None:
+        return f"accuracy is not measured: {m.unclassified}"
+    if record is None and m.probabilities is not None:
+        return "no record says what its input means: pixels were given as 0 to 1, by its own scale"
+    return None
+
+
 _ACCURACY = (
     "top1", "top1_low", "top1_high", "per_class_recall", "confusion",
     "calibration_error", "calibration", "mcnemar_p", "first_100", "first_100_wrong", "worst_mistakes",
@@ -58,7 +67,10 @@ _ACCURACY = (
 
 
 def _accuracy(m: Measurement, data: DataSet | None, baseline: Measurement | None) -> dict[str, Any]:
-    """Return the figures of `_ACCURACY`; `first_100` holds the predicted classes of the first test images."""
+    """Return the figures of `_ACCURACY`; `first_100` holds the predicted classes of the first test images.
+
+    How sure a model is shows in probabilities alone: with other scores the figures on that are null.
+    """
     from edgecnn.bench import accuracy
 
     if data is None or m.probabilities is None:
@@ -66,18 +78,19 @@ def _accuracy(m: Measurement, data: DataSet | None, baseline: Measurement | None
     labels = data.test.labels
     top1 = accuracy.top1_accuracy(m.probabilities, labels)
     confusion = accuracy.confusion_matrix(m.probabilities, labels)
-    curve = accuracy.calibration_curve(m.probabilities, labels)
+    sure = accuracy.are_probabilities(m.probabilities)
+    curve = accuracy.calibration_curve(m.probabilities, labels) if sure else None
     first_100 = m.probabilities[:100].argmax(axis=1)
     values = (
         top1.top1, top1.top1_low, top1.top1_high,
         accuracy.per_class_recall(confusion),
         confusion.tolist(),
-        accuracy.expected_calibration_error(curve),
-        [asdict(b) for b in curve],
+        None if curve is None else accuracy.expected_calibration_error(curve),
+        None if curve is None else [asdict(b) for b in curve],
         _mcnemar(m, baseline, data),
         first_100.tolist(),
         int((first_100 != labels[:100]).sum()),
-        [asdict(mistake) for mistake in accuracy.worst_mistakes(m.probabilities, labels)],
+        [asdict(mistake) for mistake in accuracy.worst_mistakes(m.probabilities, labels)] if sure else None,
     )  # fmt: skip
     return dict(zip(_ACCURACY, values, strict=True))
 

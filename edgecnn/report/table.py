@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+_SIGNIFICANT = 0.05
+
 BENCH_HEADINGS = (
     "artifact", "scheme", "runtime", "top-1 %", "95 % interval",
     "size_bytes", "gzip_bytes", "p50 µs", "p90 µs", "p99 µs", "ratio", "cold start ms",
@@ -130,8 +132,14 @@ def to_markdown(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def notes(measured: dict[str, Any]) -> list[str]:
     """Return what must be said beside a table of measurements: the baseline, errors, and unclean conditions."""
-    lines = [f"ratio: p50 to that of {measured['baseline']}, formed turn by turn"] if measured["baseline"] else []
-    lines += [f"{row['artifact']} ({row['runtime']}): {row['error']}" for row in measured["results"] if row["error"]]
+    rows = measured["results"]
+    compared = any(row["ratio_to_baseline"] is not None for row in rows)
+    ratio = f"ratio: p50 to that of {measured['baseline']}, formed turn by turn"
+    lines = [ratio] if compared and measured["baseline"] else []
+    lines += _differences(rows)
+    lines += [
+        f"{row['artifact']} ({row['runtime']}): {row[key]}" for row in rows for key in ("error", "note") if row.get(key)
+    ]
     return lines + [f"not clean: {reason}" for reason in measured["conditions"]["not_clean"]]
 
 
@@ -142,6 +150,16 @@ def decibels(ratio: float | None) -> str | None:
 
 def _shape(sizes: Sequence[int] | None) -> str | None:
     return None if sizes is None else "x".join("N" if n < 0 else str(n) for n in sizes)
+
+
+def _differences(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Return which models' top-1 differs from the baseline's by more than noise, as far as the test images can tell."""
+    tested = [row for row in rows if row.get("mcnemar_p") is not None]
+    real = [f"{row['artifact']} (p = {row['mcnemar_p']:.2g})" for row in tested if row["mcnemar_p"] < _SIGNIFICANT]
+    if not tested:
+        return []
+    said = f"differs from the baseline's in {', '.join(real)}" if real else "is that of the baseline, within noise"
+    return [f"top-1 {said} (McNemar's exact test, p {'<' if real else '>='} {_SIGNIFICANT})"]
 
 
 def _figure(value: float | None, spec: str) -> str:
