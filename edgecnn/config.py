@@ -98,7 +98,7 @@ class Pruning:
         if done == self.rounds:
             return self.final_sparsity  # exactly, where the formula would round
         kept, kept_at_end = 1 - self.initial_sparsity, 1 - self.final_sparsity
-        return 1 - kept * (kept_at_end / kept) ** (done / self.rounds)
+        return 1 - kept * float((kept_at_end / kept) ** (done / self.rounds))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,9 +136,7 @@ RECIPES = {
             frequency=50,
             training=Training(epochs=10, batch_size=128, learning_rate=1e-3, patience=4),
         ),
-        clustering=Clustering(
-            clusters=16, training=Training(epochs=3, batch_size=128, learning_rate=1e-4, patience=2)
-        ),
+        clustering=Clustering(clusters=16, training=Training(epochs=3, batch_size=128, learning_rate=1e-4, patience=2)),
         qat=Training(epochs=3, batch_size=128, learning_rate=1e-4, patience=2),
         validation_fraction=0.1,
     ),
@@ -152,9 +150,7 @@ RECIPES = {
             frequency=10,
             training=Training(epochs=25, batch_size=32, learning_rate=1e-3, patience=8),
         ),
-        clustering=Clustering(
-            clusters=16, training=Training(epochs=8, batch_size=32, learning_rate=1e-4, patience=4)
-        ),
+        clustering=Clustering(clusters=16, training=Training(epochs=8, batch_size=32, learning_rate=1e-4, patience=4)),
         qat=Training(epochs=8, batch_size=32, learning_rate=1e-4, patience=4),
         validation_fraction=0.2,  # of so few images a tenth would make one mistake weigh 0.7 pp
     ),
@@ -168,9 +164,7 @@ RECIPES = {
             frequency=10,
             training=Training(epochs=5, batch_size=32, learning_rate=1e-3, patience=0),
         ),
-        clustering=Clustering(
-            clusters=16, training=Training(epochs=1, batch_size=32, learning_rate=1e-4, patience=0)
-        ),
+        clustering=Clustering(clusters=16, training=Training(epochs=1, batch_size=32, learning_rate=1e-4, patience=0)),
         qat=Training(epochs=1, batch_size=32, learning_rate=1e-4, patience=0),
         validation_fraction=0.2,
     ),

@@ -4,8 +4,10 @@ M. Zhu and S. Gupta, "To prune, or not to prune" (2017), as tensorflow-model-opt
 step t is final + (initial - final) * (1 - t / end_step)^3. Four ways to choose the weights:
 
 - magnitude: the same share of every kernel.
-- global: the smallest of all kernels together, so that layers with weights to spare lose more (D. Blalock et al.,
-  "What is the state of neural network pruning?", 2020). The threshold is that of the network as it is handed in.
+- global: one threshold for all kernels, so that layers with weights to spare lose more. A weight is compared by its
+  square over that of all weights of its kernel that are no smaller, the LAMP score of J. Lee et al., "Layer-adaptive
+  Sparsity for the Magnitude-based Pruning" (2021): plain magnitudes differ by layer for reasons that are not
+  importance (an 81-weight filter has smaller ones than a 9-weight one), and this score leaves no kernel empty.
 - 2:4: two of every four neighbours along the inputs of Conv2D and Dense, from the first step. A rest of fewer than four
   inputs is filled up with zeros, so a convolution of one or two channels keeps all its weights.
 - block: blocks of four inputs of a unit, dense layers only; convolutions keep all their weights.
@@ -28,9 +30,10 @@ from edgecnn.errors import ConfigError
 # Trains a model in place; `first_epoch` is where the final sparsity is reached, `callbacks` are tfmot's.
 FitFunction = Callable[..., Any]
 
-BLOCK = (4, 1)  # inputs x units: four weights that lie side by side in a .tflite, whose dense kernels are [units, inputs]
-# Of the share that a network keeps, global pruning leaves each kernel at least this part: an empty one ends the signal.
-LEAST_SHARE = 0.1
+BLOCK = (
+    4,
+    1,
+)  # inputs x units: four weights that lie side by side in a .tflite, whose dense kernels are [units, inputs]
 
 
 def prune(model: Any, *, pruning: Pruning, steps_per_epoch: int, fit: FitFunction) -> tuple[Any, Any]:
@@ -50,26 +53,20 @@ def prune(model: Any, *, pruning: Pruning, steps_per_epoch: int, fit: FitFunctio
 
 
 def global_sparsities(weights: Mapping[str, NDArray[np.float32]], sparsity: float) -> dict[str, float]:
-    """Return the share of each kernel that lies below the one threshold which makes `sparsity` of all weights zero.
+    """Return the share of each kernel below the one LAMP score that leaves `sparsity` of all weights below it.
 
-    No kernel is left with less than `LEAST_SHARE` of what the network keeps; the others make up for it.
+    A share is less than 1: the largest weight of every kernel scores 1.
     """
-    magnitudes = {name: np.sort(np.abs(kernel).ravel()) for name, kernel in weights.items()}
-    most = 1 - LEAST_SHARE * (1 - sparsity)
-    wanted = sparsity * sum(m.size for m in magnitudes.values())
+    scores = {name: _lamp_scores(kernel) for name, kernel in weights.items()}
+    ranked = np.sort(np.concatenate(list(scores.values())))
+    threshold = ranked[min(round(sparsity * ranked.size), ranked.size - 1)]
+    return {name: float(np.mean(values < threshold)) for name, values in scores.items()}
 
-    def shares(threshold: float) -> dict[str, float]:
-        return {name: min(float(np.searchsorted(m, threshold) / m.size), most) for name, m in magnitudes.items()}
 
-    def zeros(threshold: float) -> float:
-        return sum(share * magnitudes[name].size for name, share in shares(threshold).items())
-
-    candidates = np.unique(np.concatenate(list(magnitudes.values())))
-    low, high = 0, len(candidates) - 1
-    while low < high:  # the least threshold that gives enough zeros
-        middle = (low + high) // 2
-        low, high = (low, middle) if zeros(candidates[middle]) >= wanted else (middle + 1, high)
-    return shares(candidates[low])
+def _lamp_scores(kernel: NDArray[np.float32]) -> NDArray[np.float64]:
+    squares = np.sort(kernel.astype(np.float64).ravel() ** 2)
+    no_smaller = np.cumsum(squares[::-1])[::-1]
+    return np.asarray(squares / np.where(no_smaller > 0, no_smaller, 1))
 
 
 def _prune_once(model: Any, pruning: Pruning, steps_per_epoch: int, fit: FitFunction) -> tuple[Any, Any]:

@@ -1,4 +1,4 @@
-"""Quantization-aware training that keeps the zeros of a pruned network (PQAT) or the clusters of a clustered one (CQAT).
+"""Quantization-aware training that keeps the zeros of a pruned network (PQAT) or the clusters of another (CQAT).
 
 int8 rounding is simulated in the forward pass and the weights learn to live with it. tfmot's scheme for zeros holds
 every weight at zero that was zero before.
@@ -90,7 +90,9 @@ def _wrapped(model: Any, scheme: Any) -> Any:
         return quantization.quantize_apply(quantization.quantize_annotate_model(clone(model)), scheme)
     except (RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0].split(". ")[0]
-        raise ConfigError(f"quantize qat: tfmot cannot train this model for int8 ({reason}); use --method ptq") from None
+        raise ConfigError(
+            f"quantize qat: tfmot cannot train this model for int8 ({reason}); use --method ptq"
+        ) from None
 
 
 def _start_from_calibration(wrapped: Any, plain: Any, images: NDArray[np.uint8]) -> None:

@@ -10,6 +10,7 @@ it is zero for a filter that never answers.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -96,7 +97,7 @@ def importance(model: Any, images: NDArray[np.uint8]) -> dict[str, NDArray[np.fl
     pixels = images.astype(np.float32) / np.float32(255)
     weighted = [layer for layer in model.layers if has_kernel(layer)]
     scores = {}
-    for layer, reader in zip(weighted, weighted[1:], strict=False):
+    for layer, reader in pairwise(weighted):
         arriving = np.abs(keras.Model(model.inputs, reader.input)(pixels, training=False).numpy())
         strength = arriving.mean(axis=tuple(range(arriving.ndim - 1)), dtype=np.float64)
         kernel = np.abs(reader.kernel.numpy())
