@@ -12,6 +12,7 @@ filters one by one, each filter has its own scale, and as many values.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -34,13 +35,32 @@ def quantize_aware(
     `calibration_images` (uint8 [N, H, W, C], from the training data) set the activation ranges to start from. Raises
     `ConfigError`, before anything is trained, for a layer that tfmot cannot train for int8.
     """
-    if preserve not in STRUCTURES:
-        raise unknown("preserve", preserve, STRUCTURES)
-    wrapped = _wrapped(model, _scheme(model, preserve))
+    wrapped = simulated(model, preserve=preserve)
     _start_from_calibration(wrapped, model, calibration_images)
     if preserve == "clusters":
         return wrapped, fit(wrapped, callbacks=[_KeepClusters(wrapped, model)])
     return wrapped, fit(wrapped)
+
+
+def simulated(model: Any, *, preserve: str = "zeros") -> Any:
+    """Return a copy of `model` that simulates int8 and is not trained for it yet.
+
+    Raises `ConfigError` for a layer that tfmot cannot train for int8, and for what is none of `STRUCTURES`.
+    """
+    if preserve not in STRUCTURES:
+        raise unknown("preserve", preserve, STRUCTURES)
+    quantization = tfmot.quantization.keras
+    keras.backend.reset_uids()  # tfmot numbers its layers by how many the process made; names reach the file
+    annotated = quantization.quantize_annotate_model(clone(model))
+    try:
+        return quantization.quantize_apply(annotated, _scheme(model, preserve))
+    except (RuntimeError, ValueError) as error:
+        # As tfmot says it, but with the class by its short name: Layer norm1:BatchNormalization is not supported
+        reason = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", str(error).strip().splitlines()[0].split(". ")[0])
+        raise ConfigError(
+            f"quantize qat: tfmot cannot train this model for int8 ({reason}); "
+            f"choose another architecture, or --method ptq"
+        ) from None
 
 
 def without_wrappers(wrapped: Any) -> Any:
@@ -80,19 +100,6 @@ def _scheme(model: Any, preserve: str) -> Any:
         return tfmot.experimental.combine.Default8BitPrunePreserveQuantizeScheme()
     normalized = any(isinstance(layer, keras.layers.BatchNormalization) for layer in model.layers)
     return tfmot.quantization.keras.default_8bit.Default8BitQuantizeScheme(disable_per_axis=not normalized)
-
-
-def _wrapped(model: Any, scheme: Any) -> Any:
-    """Return a copy of `model` that simulates int8; `ConfigError` for a layer that tfmot has no way to."""
-    quantization = tfmot.quantization.keras
-    keras.backend.reset_uids()  # tfmot numbers its layers by how many the process made; names reach the file
-    try:
-        return quantization.quantize_apply(quantization.quantize_annotate_model(clone(model)), scheme)
-    except (RuntimeError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0].split(". ")[0]
-        raise ConfigError(
-            f"quantize qat: tfmot cannot train this model for int8 ({reason}); use --method ptq"
-        ) from None
 
 
 def _start_from_calibration(wrapped: Any, plain: Any, images: NDArray[np.uint8]) -> None:

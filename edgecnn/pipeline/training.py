@@ -44,6 +44,17 @@ def train(work: Workspace) -> Path:
     return path
 
 
+def check_stages(work: Workspace) -> None:
+    """Raise `ConfigError`, before anything is trained, when tfmot cannot train the architecture for int8."""
+    extras.require("train", needed_by="train")
+    from edgecnn import zoo
+    from edgecnn.compress import qat
+
+    if artifact.record_path(work.run.model("baseline")).exists():
+        return
+    qat.simulated(zoo.build(work.config.arch, input_shape=work.data.input_shape, classes=len(work.data.labels)))
+
+
 def prune(
     work: Workspace,
     parent_recipe: str = "baseline",
