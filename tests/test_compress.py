@@ -181,9 +181,8 @@ def test_a_global_threshold_leaves_no_kernel_empty() -> None:
     rng = np.random.default_rng(0)
     weights = {"faint": rng.normal(size=(10, 10)) * 1e-9, "loud": rng.normal(size=(100, 10)), "gone": np.zeros((5, 5))}
     shares = global_sparsities(weights, 0.99)
-    assert shares["faint"] <= 0.99
-    assert shares["loud"] < 1
-    assert sum(share * weights[name].size for name, share in shares.items()) <= 0.99 * 1125
+    assert all(share < 1 for share in shares.values())
+    assert sum(share * weights[name].size for name, share in shares.items()) == pytest.approx(0.99 * 1125, abs=2)
 
 
 def test_rounds_prune_further_and_train_each_time(model: Any, data: DataSet) -> None:
@@ -240,10 +239,11 @@ def test_removing_filters_without_influence_changes_no_output(tiny: Any, data: D
     kernel[idle["dense6"][:5]] = 0
     scores.set_weights([kernel, bias])
 
-    images = data.train.images[:40]
+    images = data.test.images  # a unit that is silent on some images only must not be taken for idle
     small = shrink(model, widths={"conv1": 5, "conv3": 8, "dense6": 11}, calibration_images=images)
     assert [layer.kernel.shape[-1] for layer in small.layers if hasattr(layer, "kernel")] == [5, 8, 11, 10]
-    assert np.allclose(_tf.predict(small, data.test.images), _tf.predict(model, data.test.images), atol=1e-6)
+    difference = np.abs(_tf.predict(small, images) - _tf.predict(model, images)).max()
+    assert difference < 1e-5, "as much as sums in another order differ"
     assert dense.kernel.shape[-1] == 16, "the parent is left alone"
     for name, count in (("conv1", 3), ("conv3", 4), ("dense6", 5)):
         assert not importance(model, images)[name][idle[name][:count]].any(), name

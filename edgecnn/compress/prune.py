@@ -55,12 +55,12 @@ def prune(model: Any, *, pruning: Pruning, steps_per_epoch: int, fit: FitFunctio
 def global_sparsities(weights: Mapping[str, NDArray[np.float32]], sparsity: float) -> dict[str, float]:
     """Return the share of each kernel below the one LAMP score that leaves `sparsity` of all weights below it.
 
-    A share is less than 1: the largest weight of every kernel scores 1.
+    A share is less than 1: the largest weight of every kernel scores 1, and one of a kernel of zeros counts as kept.
     """
     scores = {name: _lamp_scores(kernel) for name, kernel in weights.items()}
     ranked = np.sort(np.concatenate(list(scores.values())))
     threshold = ranked[min(round(sparsity * ranked.size), ranked.size - 1)]
-    return {name: float(np.mean(values < threshold)) for name, values in scores.items()}
+    return {name: min(float(np.mean(values < threshold)), 1 - 1 / values.size) for name, values in scores.items()}
 
 
 def _lamp_scores(kernel: NDArray[np.float32]) -> NDArray[np.float64]:
