@@ -77,12 +77,13 @@ def recipes() -> str:
             f"Adam {recipe.training.learning_rate}",
             f"to {recipe.pruning.final_sparsity:.0%} in {recipe.pruning.ramp_epochs} of "
             f"{recipe.pruning.training.epochs} epochs",
+            f"{recipe.clustering.clusters} in {recipe.clustering.training.epochs} epochs",
             f"{recipe.qat.epochs} epochs, Adam {recipe.qat.learning_rate}",
             ", ".join(data for data, default in config.DATA_SETS.items() if default == name) or "-",
         )
         for name, recipe in config.RECIPES.items()
     ]
-    return to_markdown(("recipe", "training (at most)", "pruning", "QAT", "default of"), rows)
+    return to_markdown(("recipe", "training (at most)", "pruning", "clusters", "QAT", "default of"), rows)
 
 
 def released() -> str:

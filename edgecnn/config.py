@@ -11,6 +11,10 @@ from edgecnn.errors import ConfigError, unknown
 
 T = TypeVar("T")
 
+# How weights are chosen to go: single ones, layer by layer or over the whole network; 2 of 4 neighbours; blocks of
+# neighbours; whole filters and units.
+PRUNING_METHODS = ("magnitude", "global", "2:4", "block", "structured")
+MAX_CLUSTERS = 255  # int8 weights take the values -127 to 127
 # What the exporters write, per format.
 SCHEMES = {"tflite": ("float32", "float16", "dynamic", "int8"), "onnx": ("float32", "int8")}
 MAX_SEED = 2**32 - 1
@@ -49,26 +53,64 @@ class Training:
 
 @dataclass(frozen=True, kw_only=True)
 class Pruning:
-    """Magnitude pruning with tfmot's polynomial decay, in epochs so that it fits any data set.
+    """Pruning by one of `PRUNING_METHODS`, in epochs so that it fits any data set.
 
-    The ramp begins at step 0 and ends after `ramp_epochs`; only epochs behind it compete for the best weights.
+    The ramp (tfmot's polynomial decay) begins at step 0 and ends after `ramp_epochs`; only epochs behind it compete
+    for the best weights. `2:4` and `structured` have none: they take all at once and train for the same epochs.
     """
 
     initial_sparsity: float
-    final_sparsity: float
+    final_sparsity: float  # share of the weights that are zero; structured: of filters and units that are gone
     ramp_epochs: int
     frequency: int  # steps between two mask updates
     training: Training
+    method: str = "magnitude"
+    rounds: int = 1  # each prunes further and trains anew
 
     def __post_init__(self) -> None:
+        if self.method not in PRUNING_METHODS:
+            raise unknown("pruning.method", self.method, PRUNING_METHODS)
         _check_fraction("pruning.initial_sparsity", self.initial_sparsity)
         _check_fraction("pruning.final_sparsity", self.final_sparsity)
         _check_at_least("pruning.frequency", self.frequency, 1)
+        _check_at_least("pruning.rounds", self.rounds, 1)
+        if self.initial_sparsity > self.final_sparsity:
+            raise ConfigError(
+                f"pruning.initial_sparsity: {self.initial_sparsity}; expected at most pruning.final_sparsity, "
+                f"{self.final_sparsity}: sparsity only rises"
+            )
+        if self.method == "2:4" and (self.final_sparsity, self.rounds) != (0.5, 1):
+            raise ConfigError(
+                f"pruning.method: 2:4 with sparsity {self.final_sparsity} in {self.rounds} rounds; "
+                f"expected 0.5 in 1 round, for it is 2 zeros in every 4; leave --sparsity and --rounds out"
+            )
         if not 0 < self.ramp_epochs < self.training.epochs:
             raise ConfigError(
                 f"pruning.ramp_epochs: {self.ramp_epochs}; expected 1 to {self.training.epochs - 1}, fewer than "
                 f"pruning.training.epochs, so that the network trains on at its final sparsity"
             )
+
+    def sparsity_after(self, done: int) -> float:
+        """Return the sparsity after `done` rounds: each takes the same share of what the one before left.
+
+        This is how S. Han et al. (2015) and J. Frankle and M. Carbin (2019) prune iteratively.
+        """
+        if done == self.rounds:
+            return self.final_sparsity  # exactly, where the formula would round
+        kept, kept_at_end = 1 - self.initial_sparsity, 1 - self.final_sparsity
+        return 1 - kept * float((kept_at_end / kept) ** (done / self.rounds))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clustering:
+    """Weight clustering: every kernel is left with at most `clusters` distinct values, then fine-tuned."""
+
+    clusters: int
+    training: Training
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.clusters <= MAX_CLUSTERS:
+            raise ConfigError(f"clusters: {self.clusters}; expected 2 to {MAX_CLUSTERS}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +119,7 @@ class Recipe:
 
     training: Training
     pruning: Pruning
+    clustering: Clustering
     qat: Training
     validation_fraction: float
 
@@ -93,6 +136,7 @@ RECIPES = {
             frequency=50,
             training=Training(epochs=10, batch_size=128, learning_rate=1e-3, patience=4),
         ),
+        clustering=Clustering(clusters=16, training=Training(epochs=3, batch_size=128, learning_rate=1e-4, patience=2)),
         qat=Training(epochs=3, batch_size=128, learning_rate=1e-4, patience=2),
         validation_fraction=0.1,
     ),
@@ -106,6 +150,7 @@ RECIPES = {
             frequency=10,
             training=Training(epochs=25, batch_size=32, learning_rate=1e-3, patience=8),
         ),
+        clustering=Clustering(clusters=16, training=Training(epochs=8, batch_size=32, learning_rate=1e-4, patience=4)),
         qat=Training(epochs=8, batch_size=32, learning_rate=1e-4, patience=4),
         validation_fraction=0.2,  # of so few images a tenth would make one mistake weigh 0.7 pp
     ),
@@ -119,6 +164,7 @@ RECIPES = {
             frequency=10,
             training=Training(epochs=5, batch_size=32, learning_rate=1e-3, patience=0),
         ),
+        clustering=Clustering(clusters=16, training=Training(epochs=1, batch_size=32, learning_rate=1e-4, patience=0)),
         qat=Training(epochs=1, batch_size=32, learning_rate=1e-4, patience=0),
         validation_fraction=0.2,
     ),
@@ -148,6 +194,7 @@ class RunConfig:
     validation_fraction: float
     training: Training
     pruning: Pruning
+    clustering: Clustering
     qat: Training
     exporting: Exporting
 
@@ -191,6 +238,7 @@ def configure(
         validation_fraction=chosen.validation_fraction if validation_fraction is None else validation_fraction,
         training=_replaced(chosen.training, epochs=epochs),
         pruning=_replaced(chosen.pruning, final_sparsity=sparsity),
+        clustering=chosen.clustering,
         qat=chosen.qat,
         exporting=adjusted(Exporting(), max_drop_pp, calibration_images),
     )
@@ -212,11 +260,16 @@ def to_toml(config: RunConfig) -> str:
 
 
 def from_toml(text: str, *, where: str) -> RunConfig:
-    """Return the configuration that `text` holds; an unknown or missing key is a `ConfigError` naming `where`."""
+    """Return the configuration that `text` holds; an unknown or missing key is a `ConfigError` naming `where`.
+
+    A run of the time before clustering is read with its recipe's.
+    """
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{where}: not TOML ({error}); restore the file or choose another --out") from None
+    if "clustering" not in values and values.get("recipe") in RECIPES:
+        values["clustering"] = dataclasses.asdict(RECIPES[values["recipe"]].clustering)
     return from_dict(RunConfig, values, where=where)
 
 

@@ -73,6 +73,13 @@ def mnist_test(mnist_dir: Path) -> tuple[np.ndarray, np.ndarray]:
     return test.images, test.labels
 
 
+def stored_kernels(content: bytes) -> list[np.ndarray]:
+    """Return a .tflite file's kernels as stored, in order: [filters, height, width, inputs] or [units, inputs]."""
+    from edgecnn.inspect import tflite
+
+    return [step.kernel.stored for step in tflite.operations(content) if step.kernel is not None]
+
+
 def idx_bytes(array: np.ndarray, magic: int) -> bytes:
     """Return `array` in the idx format."""
     return struct.pack(f">{1 + array.ndim}I", magic, *array.shape) + array.astype(np.uint8).tobytes()

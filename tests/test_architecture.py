@@ -23,7 +23,7 @@ ALLOWED = {
     "data": {"errors", "config", "artifact", "device"},
     "zoo": {"errors", "_tf"},
     "train": {"_tf", "artifact", "config", "errors"},
-    "compress": {"_tf", "config"},
+    "compress": {"_tf", "config", "errors"},
     "export": {"_tf", "config", "errors"},
     "bench": {"device"},
     "inspect": {"_tf", "artifact", "device", "errors", "extras"},

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from edgecnn.config import RECIPES, Pruning, Training, configure, differences, from_toml, to_toml
+from edgecnn.config import RECIPES, Clustering, Pruning, Training, configure, differences, from_toml, to_toml
 from edgecnn.errors import ConfigError
 
 
@@ -53,6 +53,52 @@ def test_an_unknown_key_is_an_error_that_lists_the_known() -> None:
 def test_a_bad_value_is_refused_with_what_is_expected(asked: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         configure(**asked)  # type: ignore[arg-type]
+
+
+EPOCHS = Training(epochs=3, batch_size=32, learning_rate=1e-3, patience=0)
+PLAIN = {"initial_sparsity": 0.0, "final_sparsity": 0.5, "ramp_epochs": 1, "frequency": 10, "training": EPOCHS}
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (
+            {"method": "l0"},
+            "pruning.method: 'l0' is unknown; expected one of: 2:4, block, global, magnitude, structured",
+        ),
+        ({"rounds": 0}, "pruning.rounds: 0; expected at least 1"),
+        ({"final_sparsity": -0.1}, r"pruning.final_sparsity: -0.1; expected a fraction in \[0, 1\)"),
+        ({"initial_sparsity": 0.6}, "pruning.initial_sparsity: 0.6; expected at most pruning.final_sparsity, 0.5"),
+        ({"ramp_epochs": 0}, "pruning.ramp_epochs: 0; expected 1 to 2"),
+        ({"ramp_epochs": 3}, "pruning.ramp_epochs: 3; expected 1 to 2"),
+        ({"method": "2:4", "final_sparsity": 0.6}, "2:4 with sparsity 0.6 in 1 rounds; expected 0.5 in 1 round"),
+        ({"method": "2:4", "rounds": 2}, "leave --sparsity and --rounds out"),
+    ],
+)
+def test_a_pruning_that_cannot_be_is_refused(asked: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Pruning(**{**PLAIN, **asked})  # type: ignore[arg-type]
+
+
+def test_every_round_of_pruning_takes_the_same_share_of_what_is_left() -> None:
+    pruning = Pruning(**{**PLAIN, "final_sparsity": 0.875, "rounds": 3})  # type: ignore[arg-type]
+    assert [pruning.sparsity_after(done) for done in range(4)] == pytest.approx([0, 0.5, 0.75, 0.875])
+    assert pruning.sparsity_after(3) == 0.875
+
+
+@pytest.mark.parametrize("clusters", [1, 256])
+def test_clusters_must_be_int8_values(clusters: int) -> None:
+    with pytest.raises(ConfigError, match=f"clusters: {clusters}; expected 2 to 255"):
+        Clustering(clusters=clusters, training=EPOCHS)
+
+
+def test_a_run_of_the_time_before_clustering_is_read_with_its_recipe_s() -> None:
+    config = configure(recipe="quick")
+    tables = to_toml(config).split("\n\n")
+    old = "\n\n".join(table for table in tables if not table.startswith("[clustering"))
+    old = old.replace('method = "magnitude"\nrounds = 1\n', "")
+    assert old != to_toml(config)
+    assert from_toml(old, where="config.toml") == config
 
 
 def test_a_wrong_type_in_the_file_is_refused() -> None:

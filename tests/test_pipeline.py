@@ -13,13 +13,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgecnn import artifact
+from edgecnn import artifact, zoo
 from edgecnn.artifact import Run
-from edgecnn.config import configure
+from edgecnn.config import Training, configure
 from edgecnn.errors import ArtifactError, ConfigError, GateError
-from edgecnn.pipeline import Target, Workspace, begin, export, load_data, read_config, train
+from edgecnn.pipeline import (
+    Target,
+    Workspace,
+    begin,
+    cluster,
+    export,
+    load_data,
+    prune,
+    read_config,
+    run,
+    train,
+    train_quantized,
+)
 from edgecnn.pipeline.release import command_of
-from tests.conftest import ROOT, Edgecnn
+from tests.conftest import ROOT, Edgecnn, stored_kernels
 
 EXPORTS = {
     "baseline": ["dynamic.tflite", "float16.tflite", "float32.onnx", "float32.tflite", "int8.onnx", "int8.tflite"],
@@ -234,6 +246,105 @@ def test_single_stages_are_commands(edgecnn: Edgecnn, tmp_path: Path) -> None:
         "float32-batchN.onnx"
     )
     assert "pruned50-qat" in edgecnn("bench", root).stdout
+
+
+def shortened(work: Workspace) -> Workspace:
+    """Return `work` with stages of two short epochs, and whatever accuracy they give accepted."""
+    short = Training(epochs=2, batch_size=256, learning_rate=1e-4, patience=0)
+    config = replace(
+        work.config,
+        pruning=replace(work.config.pruning, training=short, ramp_epochs=1),
+        clustering=replace(work.config.clustering, training=short),
+        qat=short,
+        exporting=replace(work.config.exporting, max_drop_pp=100, calibration_images=20),
+    )
+    return replace(work, config=config)
+
+
+def test_every_way_to_compress_is_a_recipe_that_exports(copied_run: Path) -> None:
+    """Two epochs each: the names, the records and the files, not the accuracy."""
+    work = shortened(workspace(copied_run))
+    made = [
+        prune(work, method="global", sparsity=0.9),
+        prune(work, method="2:4"),
+        prune(work, method="block", rounds=2),
+        prune(work, method="structured", sparsity=0.5),
+        prune(work, "structured50", sparsity=0.6),
+        cluster(work),
+        cluster(work, "pruned80", clusters=8),
+        train_quantized(work, "pruned80-clustered8"),
+    ]
+    assert made == [
+        "global90", "sparse2of4", "block80x2", "structured50", "structured50-pruned60", "clustered16",
+        "pruned80-clustered8", "pruned80-clustered8-qat",
+    ]  # fmt: skip
+    assert not list(copied_run.rglob("checkpoint*.npz"))
+    records = {recipe: artifact.checked(work.run.model(recipe)) for recipe in made}
+    assert records["global90"].nonzero_parameters < 0.12 * 35_030
+    assert records["structured50"].parameters == 9_712
+    assert records["structured50-pruned60"].nonzero_parameters < 0.42 * 9_712
+    assert "../structured50/model.keras" in records["structured50-pruned60"].parents
+    assert records["block80x2"].settings["pruning"]["rounds"] == 2
+    small = export(work, recipe="structured50", target=Target("onnx", "float32"))
+    assert small.stat().st_size < 0.4 * (copied_run / "export/baseline/float32.onnx").stat().st_size
+    content = export(work, recipe="pruned80-clustered8-qat", target=Target("tflite", "int8")).read_bytes()
+    for kernel in stored_kernels(content):
+        assert len(np.unique(kernel)) <= 8
+        assert np.mean(kernel == 0) > 0.79
+    again = work.run.model("structured50").stat().st_mtime_ns
+    assert prune(work, method="structured", sparsity=0.5) == "structured50"
+    assert work.run.model("structured50").stat().st_mtime_ns == again, "a complete stage is not done again"
+
+
+def test_a_pruning_that_is_killed_in_its_second_round_ends_with_the_same_bytes(quick_run: Path, tmp_path: Path) -> None:
+    class Killed(Exception):
+        pass
+
+    def kill_in_second_round(stage: str, done: int, total: int, metrics: dict[str, float]) -> None:
+        if next(iter(root.rglob("checkpoint2.npz")), None) is not None:
+            raise Killed
+
+    models = []
+    for root, observers in ((tmp_path / "whole", []), (tmp_path / "killed", [kill_in_second_round])):
+        shutil.copytree(quick_run, root)
+        work = shortened(workspace(root))
+        for observe in observers:
+            with pytest.raises(Killed):
+                prune(replace(work, observe=observe), sparsity=0.9, rounds=2)
+            assert (root / "compress" / "pruned90x2" / "checkpoint.npz").exists(), "the first round is not lost"
+        models.append(work.run.model(prune(work, sparsity=0.9, rounds=2)).read_bytes())
+    assert models[0] == models[1]
+
+
+def test_compressing_what_is_compressed_is_refused_where_it_would_undo_it(copied_run: Path) -> None:
+    work = workspace(copied_run)
+    with pytest.raises(ConfigError, match=r"^prune: pruned80 is pruned already; name its parent with --recipe$"):
+        prune(work, "pruned80", sparsity=0.5)
+    with pytest.raises(ConfigError, match=r"^cluster: pruned80-qat is trained for int8 already; name its float parent"):
+        cluster(work, "pruned80-qat")
+    assert Run(copied_run).recipes() == ["baseline", "pruned80", "pruned80-qat"]
+
+
+def test_what_cannot_be_compressed_is_one_line(copied_run: Path, edgecnn: Edgecnn) -> None:
+    for arguments, message in (
+        (("prune", "--method", "2:4", "--sparsity", "0.8"), "2:4 with sparsity 0.8 in 1 rounds; expected 0.5"),
+        (("prune", "--method", "structured", "--sparsity", "0.99"), "conv1 would keep 0 of its 32 filters or units"),
+        (("cluster", "--clusters", "1"), "clusters: 1; expected 2 to 255"),
+        (("cluster", "--recipe", "pruned9"), "recipe: 'pruned9' is unknown; expected one of: baseline, pruned80,"),
+    ):
+        done = edgecnn(arguments[0], copied_run, *arguments[1:])
+        assert (done.returncode, done.stderr.count("error:")) == (2, 1), done.stderr
+        assert message in done.stderr.splitlines()[-1]
+    assert Run(copied_run).recipes() == ["baseline", "pruned80", "pruned80-qat"]
+
+
+def test_a_run_that_int8_cannot_be_trained_for_ends_before_it_trains(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(zoo.ARCHITECTURES, "odd", "C4@3 P2 BN F10")
+    with pytest.raises(ConfigError, match=r"quantize qat: tfmot cannot train .*norm3:BatchNormalization.*architecture"):
+        run(replace(configure(recipe="quick"), arch="odd"), tmp_path / "run")
+    assert not (tmp_path / "run" / "train").exists()
 
 
 def test_an_export_calibrated_otherwise_is_made_again(copied_run: Path, edgecnn: Edgecnn) -> None:

@@ -14,13 +14,16 @@ from edgecnn import __version__
 from edgecnn.cli.options import (
     ArchOption,
     CalibrationOption,
+    ClustersOption,
     DataDirOption,
     DataOption,
     EpochsOption,
     FormatOption,
     MaxDropOption,
+    MethodOption,
     OutOption,
     RecipeOption,
+    RoundsOption,
     RunArgument,
     RuntimeOption,
     SchemeOption,
@@ -118,24 +121,49 @@ def train(
 @app.command()
 def prune(
     run: RunArgument = None,
+    method: MethodOption = None,
     sparsity: SparsityOption = None,
+    rounds: RoundsOption = None,
+    recipe: StageRecipeOption = "baseline",
     data_dir: DataDirOption = None,
 ) -> None:
-    """Prune a run's baseline by magnitude (default: to the run's sparsity)."""
+    """Prune a run's model (default: its baseline, to the run's sparsity): single weights, patterns or whole filters."""
     from edgecnn import extras, pipeline
     from edgecnn.cli import choose
 
     extras.require("train", needed_by="prune")
     opened = choose.trained_run(run)
+    choose.check_recipe(opened, recipe)
     with progress() as observe, pipeline.reopen(opened, data_dir=data_dir, observe=observe) as work:
-        recipe = pipeline.prune(work, sparsity=sparsity)
-    print(opened.model(recipe))
+        made = pipeline.prune(work, recipe, method=method, sparsity=sparsity, rounds=rounds)
+    print(opened.model(made))
+
+
+@app.command()
+def cluster(
+    run: RunArgument = None,
+    clusters: ClustersOption = None,
+    recipe: StageRecipeOption = "baseline",
+    data_dir: DataDirOption = None,
+) -> None:
+    """Leave every kernel of a run's model with a few distinct values, which compress well; zeros stay zero."""
+    from edgecnn import extras, pipeline
+    from edgecnn.cli import choose
+
+    extras.require("train", needed_by="cluster")
+    opened = choose.trained_run(run)
+    choose.check_recipe(opened, recipe)
+    with progress() as observe, pipeline.reopen(opened, data_dir=data_dir, observe=observe) as work:
+        made = pipeline.cluster(work, recipe, clusters=clusters)
+    print(opened.model(made))
 
 
 @app.command()
 def quantize(
     run: RunArgument = None,
-    method: Annotated[str, typer.Option("--method", help="ptq (calibrate) or qat (fine-tune, zeros kept).")] = "ptq",
+    method: Annotated[
+        str, typer.Option("--method", help="ptq (calibrate) or qat (fine-tune, zeros and clusters kept).")
+    ] = "ptq",
     recipe: StageRecipeOption = "baseline",
     max_drop: MaxDropOption = None,
     data_dir: DataDirOption = None,

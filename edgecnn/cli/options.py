@@ -17,6 +17,22 @@ RecipeOption = Annotated[
 ]
 EpochsOption = Annotated[int | None, typer.Option("--epochs", help="Epochs at most, instead of the recipe's.")]
 SparsityOption = Annotated[float | None, typer.Option("--sparsity", help="Share of weights to prune, in [0, 1).")]
+MethodOption = Annotated[
+    str | None,
+    typer.Option(
+        "--method",
+        help="magnitude (layer by layer), global (one threshold), 2:4, block, or structured (whole filters and units). "
+        "Default: the run's, magnitude.",
+        show_default=False,
+    ),
+]
+RoundsOption = Annotated[
+    int | None, typer.Option("--rounds", help="Prune and train so many times, to rising sparsities. [default: 1]")
+]
+ClustersOption = Annotated[
+    int | None,
+    typer.Option("--clusters", help="Distinct values per kernel, 2 to 255. Default: the run's.", show_default=False),
+]
 SeedOption = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
 OutOption = Annotated[
     Path | None, typer.Option("--out", help="Run directory. Default: runs/ and a name made of the settings.")

@@ -1,1 +1,1 @@
-"""Make a trained network smaller: magnitude pruning and quantization-aware training, model -> model."""
+"""Make a trained network smaller: pruning, weight clustering and quantization-aware training, model -> model."""

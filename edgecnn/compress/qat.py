@@ -1,32 +1,66 @@
-"""Quantization-aware training that keeps the zeros of a pruned network (PQAT).
+"""Quantization-aware training that keeps the zeros of a pruned network (PQAT) or the clusters of another (CQAT).
 
-int8 rounding is simulated in the forward pass and the weights learn to live with it. tfmot's scheme holds every
-weight at zero that was zero before.
+int8 rounding is simulated in the forward pass and the weights learn to live with it. tfmot's scheme for zeros holds
+every weight at zero that was zero before.
+
+tfmot's scheme for clusters is not used: it gives each filter of a convolution its own scale, so that 16 values a kernel
+become 16 a filter, and different ones in each. Here every kernel has one scale, and after each step the weights of
+a cluster become their mean, zeros staying zero (PCQAT): the int8 file holds as many values per kernel as there are
+clusters, and compresses accordingly. Only in a network with BatchNormalization, which the converter folds into the
+filters one by one, each filter has its own scale, and as many values.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecnn._tf import clone, keras, tfmot
+from edgecnn._tf import clone, keras, tf, tfmot
+from edgecnn.compress.kernels import kernels
+from edgecnn.errors import ConfigError, unknown
+
+# What of a model's structure QAT can keep; clusters include a cluster of zeros.
+STRUCTURES = ("zeros", "clusters")
 
 
-def quantize_aware(model: Any, *, calibration_images: NDArray[np.uint8], fit: Callable[[Any], Any]) -> tuple[Any, Any]:
-    """Return (a QAT model trained from `model`, what `fit` returned).
+def quantize_aware(
+    model: Any, *, calibration_images: NDArray[np.uint8], fit: Callable[..., Any], preserve: str = "zeros"
+) -> tuple[Any, Any]:
+    """Return (a QAT model trained from `model`, what `fit` returned); `preserve` is one of `STRUCTURES`.
 
-    `calibration_images` (uint8 [N, H, W, C], from the training data) set the activation ranges to start from.
+    `calibration_images` (uint8 [N, H, W, C], from the training data) set the activation ranges to start from. Raises
+    `ConfigError`, before anything is trained, for a layer that tfmot cannot train for int8.
     """
+    wrapped = simulated(model, preserve=preserve)
+    _start_from_calibration(wrapped, model, calibration_images)
+    if preserve == "clusters":
+        return wrapped, fit(wrapped, callbacks=[_KeepClusters(wrapped, model)])
+    return wrapped, fit(wrapped)
+
+
+def simulated(model: Any, *, preserve: str = "zeros") -> Any:
+    """Return a copy of `model` that simulates int8 and is not trained for it yet.
+
+    Raises `ConfigError` for a layer that tfmot cannot train for int8, and for what is none of `STRUCTURES`.
+    """
+    if preserve not in STRUCTURES:
+        raise unknown("preserve", preserve, STRUCTURES)
     quantization = tfmot.quantization.keras
     keras.backend.reset_uids()  # tfmot numbers its layers by how many the process made; names reach the file
     annotated = quantization.quantize_annotate_model(clone(model))
-    scheme = tfmot.experimental.combine.Default8BitPrunePreserveQuantizeScheme()
-    wrapped = quantization.quantize_apply(annotated, scheme)
-    _start_from_calibration(wrapped, model, calibration_images)
-    return wrapped, fit(wrapped)
+    try:
+        return quantization.quantize_apply(annotated, _scheme(model, preserve))
+    except (RuntimeError, ValueError) as error:
+        # As tfmot says it, but with the class by its short name: Layer norm1:BatchNormalization is not supported
+        reason = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", str(error).strip().splitlines()[0].split(". ")[0])
+        raise ConfigError(
+            f"quantize qat: tfmot cannot train this model for int8 ({reason}); "
+            f"choose another architecture, or --method ptq"
+        ) from None
 
 
 def without_wrappers(wrapped: Any) -> Any:
@@ -42,6 +76,30 @@ def without_wrappers(wrapped: Any) -> Any:
 def is_quantization_aware(model: Any) -> bool:
     """Return whether `model` holds tfmot's quantization wrappers."""
     return any(type(layer).__name__ in ("QuantizeLayer", "QuantizeWrapperV2") for layer in model.layers)
+
+
+class _KeepClusters(keras.callbacks.Callback):  # type: ignore[misc]
+    """After every step, sets the weights of each cluster of `plain` to their mean in `wrapped`, zeros to zero."""
+
+    def __init__(self, wrapped: Any, plain: Any) -> None:
+        super().__init__()
+        self._clusters = []
+        for name, kernel in kernels(plain).items():
+            values, members = np.unique(kernel, return_inverse=True)
+            trained = next(w for w in wrapped.get_layer(f"quant_{name}").weights if _short(w.name) == "kernel")
+            self._clusters.append((trained, members.reshape(kernel.shape), values != 0))
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        for kernel, members, nonzero in self._clusters:
+            means = tf.math.unsorted_segment_mean(kernel, members, len(nonzero)) * nonzero.astype(np.float32)
+            kernel.assign(tf.gather(means, members))
+
+
+def _scheme(model: Any, preserve: str) -> Any:
+    if preserve == "zeros":
+        return tfmot.experimental.combine.Default8BitPrunePreserveQuantizeScheme()
+    normalized = any(isinstance(layer, keras.layers.BatchNormalization) for layer in model.layers)
+    return tfmot.quantization.keras.default_8bit.Default8BitQuantizeScheme(disable_per_axis=not normalized)
 
 
 def _start_from_calibration(wrapped: Any, plain: Any, images: NDArray[np.uint8]) -> None:

@@ -17,7 +17,7 @@ from edgecnn.pipeline.exports import Target, copy_released, export, export_model
 from edgecnn.pipeline.measure import a_look, bench, bench_run, check_budget
 from edgecnn.pipeline.release import release
 from edgecnn.pipeline.report import report
-from edgecnn.pipeline.training import prune, train, train_quantized
+from edgecnn.pipeline.training import check_stages, cluster, prune, train, train_quantized
 from edgecnn.pipeline.workspace import Observer, Workspace, begin, load_data, read_config, reopen, unobserved
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "bench",
     "bench_run",
     "check_budget",
+    "cluster",
     "copy_released",
     "export",
     "export_model",
@@ -60,6 +61,7 @@ def run(config: RunConfig, root: Path, *, data_dir: Path | None = None, observe:
     """
     extras.require("train", "litert", "ort", needed_by="run")
     with begin(config, root, data_dir=data_dir, observe=observe) as work:
+        check_stages(work)
         train(work)
         pruned = prune(work)
         qat = train_quantized(work, pruned)
