@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgecnn import artifact, extras
 from edgecnn.artifact import Record
-from edgecnn.config import Pruning, Training
+from edgecnn.config import Distillation, Pruning, Teacher, Training
 from edgecnn.errors import ConfigError
 from edgecnn.pipeline.workspace import (
     Workspace,
@@ -27,18 +27,45 @@ QAT_CALIBRATION_IMAGES = 500  # set where the ranges start; training moves them 
 
 
 def train(work: Workspace) -> Path:
-    """Train the float32 baseline; return the path of its model."""
+    """Train the float32 baseline, after its teacher where the recipe has one; return the path of its model."""
     extras.require("train", needed_by="train")
+    config = work.config
+    settings = {"arch": config.arch, "training": asdict(config.training)}
+    if config.teacher is None:
+        return _train(work, "baseline", config.arch, config.training, settings=settings)
+    teacher, distillation = _teach(work, config.teacher), config.teacher.distillation
+    settings |= {"distillation": asdict(distillation)}
+    return _train(
+        work, "baseline", config.arch, config.training, settings=settings, teacher=teacher, distillation=distillation
+    )
+
+
+def _teach(work: Workspace, teacher: Teacher) -> Path:
+    settings = {"arch": teacher.arch, "training": asdict(teacher.training)}
+    return _train(work, "teacher", teacher.arch, teacher.training, settings=settings)
+
+
+def _train(
+    work: Workspace,
+    recipe: str,
+    arch: str,
+    training: Training,
+    *,
+    settings: dict[str, Any],
+    teacher: Path | None = None,
+    distillation: Distillation | None = None,
+) -> Path:
+    """Train a network of the zoo from scratch; return the path of its model."""
     from edgecnn import _tf, zoo
 
-    path = work.run.model("baseline")
-    settings = {"arch": work.config.arch, "training": asdict(work.config.training)}
-    if is_complete(work, path, settings=settings, parents=()):
+    path, parents = work.run.model(recipe), () if teacher is None else (teacher,)
+    if is_complete(work, path, settings=settings, parents=parents):
         return path
+    taught = {} if teacher is None else {"teacher": recorded_model(teacher), "distillation": distillation}
     _tf.seed_everything(work.config.seed)
-    model = zoo.build(work.config.arch, input_shape=work.data.input_shape, classes=len(work.data.labels))
-    fitted = _fit(work, path, "train", work.config.training)(model)
-    _keep(work, path, model, fitted, recipe="baseline", settings=settings, parents=())
+    model = zoo.build(arch, input_shape=work.data.input_shape, classes=len(work.data.labels))
+    fitted = _fit(work, path, "train" if recipe == "baseline" else "teach", training)(model, **taught)
+    _keep(work, path, model, fitted, recipe=recipe, settings=settings, parents=parents)
     return path
 
 
@@ -135,7 +162,7 @@ def _keep(
     parameters, nonzero = _tf.weight_counts(model)
     best = fitted.history[fitted.best_epoch]
     record = Record(
-        stage="train" if recipe == "baseline" else "compress",
+        stage="train" if recipe in ("baseline", "teacher") else "compress",
         recipe=recipe,
         scheme="float32",
         artifact=path.name,
