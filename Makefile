@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
+PEERS = $(VENV)/.peers
 
-.PHONY: demo test browser check bench models smoke lock format clean
+.PHONY: demo test browser check bench bench-peers models smoke lock format clean
 
 demo: $(READY)  ## the whole job on the embedded digits, then a prediction without TensorFlow
 	$(BIN)/edgecnn run --data digits --out runs/demo
@@ -41,6 +42,10 @@ bench: $(READY)  ## measure the released models and the time of the commands; wr
 	$(BIN)/python -m benchmarks.readme; \
 	exit $$missed
 
+bench-peers: $(PEERS)  ## measure the released models in other runtimes too; write the ratios into README.md
+	$(BIN)/python -m benchmarks.peers
+	$(BIN)/python -m benchmarks.readme
+
 models: $(READY)  ## train and release edge35k again (MNIST; about 10 minutes on 2 cores; goes on after a kill)
 	$(BIN)/edgecnn run --data mnist --recipe seed --out runs/edge35k
 	$(BIN)/edgecnn release runs/edge35k --name edge35k --out models
@@ -49,10 +54,11 @@ format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-lock: $(READY)  ## resolve pyproject.toml anew, for every Python and platform, with hashes
+lock: $(READY)  ## resolve pyproject.toml anew, all but the peers, for every Python and platform, with hashes
 	$(BIN)/pip install --quiet uv
-	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
-	  --no-emit-index-url --no-emit-find-links --no-header --no-annotate --quiet -o requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --extra train --extra litert --extra ort --extra report --extra dev \
+	  --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+	  --no-header --no-annotate --quiet -o requirements.lock
 
 clean:
 	rm -rf $(VENV) $(VENV)-smoke dist runs export edgecnn-bench.json edgecnn-bench.disagreeing
@@ -63,4 +69,9 @@ $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --require-hashes -r requirements.lock
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+$(PEERS): $(READY)
+	$(BIN)/pip freeze --exclude-editable > $(VENV)/locked.txt
+	$(BIN)/pip install --quiet --no-build-isolation --constraint $(VENV)/locked.txt --editable '.[peers]'
 	touch $@

@@ -82,6 +82,32 @@ def released() -> str:
     )
 
 
+def peers() -> str:
+    """Return the table of the released models beside other runtimes from peers.json, the fastest first."""
+    recorded = recording("peers")
+    conditions, best = recorded["conditions"], recorded["best"]
+    rows = [
+        (
+            row["artifact"],
+            row["runtime"],
+            f"{row['top1'] * 100:.2f}",
+            f"{row['p50_us']:.1f}",
+            f"{row['ratio_to_best']:.2f}",
+            f"{row['runtime_installed_bytes'] / 1e6:.0f}",
+        )
+        for row in sorted(recorded["results"], key=lambda row: row["ratio_to_best"] or 0)
+        if row["error"] is None
+    ]
+    table = to_markdown(("artifact", "runtime", "top-1 %", "p50 µs", "ratio", "installed MB"), rows)
+    versions = ", ".join(f"{name} {conditions['versions'][name]}" for name in RUNTIMES)
+    said = "\n".join(f"- {note}" for note in notes(recorded | {"baseline": None}))
+    return (
+        f"One inference at batch 1 on one thread, Python call included, all in the same rounds, on\n"
+        f"{conditions['cpu']}; {versions}.\n"
+        f"ratio: p50 to that of our fastest, {best}, formed turn by turn; installed: with numpy.\n\n{table}\n{said}"
+    )
+
+
 def times() -> str:
     """Return the table of whole-process times from commands.json."""
     recorded = recording("commands")
@@ -99,7 +125,9 @@ def recording(name: str) -> Any:
     return json.loads((BENCHMARKS / f"{name}.json").read_text())
 
 
-PARTS = {"commands": commands, "recipes": recipes, "released": released, "times": times}
+# The packages whose versions stand beside the peers' figures.
+RUNTIMES = ("ai-edge-litert", "onnxruntime", "openvino", "mnn", "ncnn")
+PARTS = {"commands": commands, "recipes": recipes, "released": released, "peers": peers, "times": times}
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

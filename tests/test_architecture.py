@@ -26,7 +26,7 @@ ALLOWED = {
     "compress": {"_tf", "config"},
     "export": {"_tf", "config", "errors"},
     "bench": {"device"},
-    "inspect": {"_tf", "artifact", "errors", "extras"},
+    "inspect": {"_tf", "artifact", "device", "errors", "extras"},
     "report": {"artifact"},
     "device": set(),
 }

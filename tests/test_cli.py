@@ -238,7 +238,8 @@ def test_inspect_shows_layers_and_sums(edgecnn: Edgecnn, quick_run: Path) -> Non
     assert "CONV_2D" in done.stdout
     total = next(line.split() for line in done.stdout.splitlines() if line.strip().startswith("total"))
     assert total[1] == "35,030"
-    assert total[3] == "1,677,288"
+    assert total[4] == "1,677,288"
+    assert "float32.tflite over 100 training images" in done.stdout
 
 
 def test_export_says_what_it_took_and_prints_the_path_last(edgecnn: Edgecnn, quick_run: Path) -> None:

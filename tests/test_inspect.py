@@ -1,12 +1,25 @@
-"""Layers, parameters and MACs, the same whatever the format."""
+"""Layers, parameters, MACs and quantization errors, the same whatever the format."""
 
+import json
+import math
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edgecnn.errors import ArtifactError
-from edgecnn.inspect import inspect_bytes, inspect_file
+from edgecnn.inspect import Layer, inspect_bytes, inspect_file, onnx, sqnr, tflite
+from edgecnn.inspect.layers import Constant, along
+from edgecnn.pipeline import float32_beside, inspected
+from edgecnn.pipeline.cost import cost_of
+from edgecnn.report.table import layer_figures, layer_table
+from tests.conftest import RELEASED, ROOT, Edgecnn
 
+SEVEN = ROOT / "deploy" / "seven.png"
 MACS = 20 * 20 * 9 * 9 * 32 + 8 * 8 * 3 * 3 * 32 * 32 + 2 * 2 * 3 * 3 * 32 * 32 + 128 * 100 + 100 * 10
 FILES = [
     "train/model.keras",
@@ -61,3 +74,287 @@ def test_another_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("x")
     with pytest.raises(ArtifactError, match=r"expected .keras, .h5, .tflite or .onnx"):
         inspect_file(tmp_path / "a.txt")
+
+
+# Kinds of layer whose MACs are easily got wrong, one after the other on an input of 8x8x4, every fourth weight zero.
+ODD_MACS = {
+    "grouped": 6 * 6 * (3 * 3 * 2 * 8),  # 4 input channels in 2 groups
+    "depthwise": 4 * 4 * (3 * 3 * 8 * 2),  # multiplier 2
+    "transposed": 4 * 4 * (2 * 2 * 16 * 4),  # 4x4 positions of the input
+    "rows": 64 * (4 * 5),  # a dense layer over 64 rows
+}
+
+
+def odd_model(*, groups: int = 2) -> object:
+    from edgecnn._tf import keras
+
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            layers.Input((8, 8, 4), name="pixels"),
+            layers.Conv2D(8, 3, groups=groups, name="grouped"),
+            layers.DepthwiseConv2D(3, depth_multiplier=2, name="depthwise"),
+            layers.Conv2DTranspose(4, 2, strides=2, name="transposed"),
+            layers.Reshape((64, 4), name="flat"),
+            layers.Dense(5, name="rows"),
+        ]
+    )
+    rng = np.random.default_rng(0)
+    for layer in model.layers:
+        weights = [rng.choice([-1.0, 1.0], w.shape) * rng.uniform(0.5, 1, w.shape) for w in layer.get_weights()]
+        for kernel in weights[:1]:
+            kernel.flat[::4] = 0
+        layer.set_weights(weights)
+    return model
+
+
+def exported(model: object, form: str, scheme: str) -> bytes:
+    from edgecnn.export.onnx import to_onnx
+    from edgecnn.export.tflite import to_tflite
+
+    images = np.random.default_rng(1).integers(0, 256, (20, 8, 8, 4), dtype=np.uint8)
+    convert = to_tflite if form == "tflite" else to_onnx
+    return convert(model, scheme=scheme, representative_dataset=images)
+
+
+@pytest.mark.parametrize("file", ["model.keras", "float32.tflite", "int8.tflite", "float32.onnx", "int8.onnx"])
+def test_macs_of_odd_layers_are_those_computed_by_hand(tmp_path: Path, file: str) -> None:
+    from edgecnn._tf import save_model
+
+    path = tmp_path / file
+    groups = 1 if path.suffix == ".onnx" else 2  # tf2onnx knows no groups but depthwise ones
+    model = odd_model(groups=groups)
+    kind = path.suffix[1:]
+    path.write_bytes(save_model(model, suffix=".keras") if kind == "keras" else exported(model, kind, path.stem))
+    weighted = [layer for layer in inspect_file(path) if layer.kernel_weights]
+    expected = ODD_MACS | {"grouped": ODD_MACS["grouped"] * 2 // groups}
+    assert [layer.macs for layer in weighted] == list(expected.values())
+    assert [layer.effective_macs for layer in weighted] == [n * 3 // 4 for n in expected.values()]
+    assert [layer.sparsity for layer in weighted] == [0.25] * 4
+
+
+def small_onnx(*, height: int | None = 4) -> bytes:
+    """Return a Conv on [1, 1, height, 4] whose 2x2 kernel is stored as uint8 with zero point 128: two zeros in it."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    constants = {
+        "q": np.array([128, 130, 128, 0], np.uint8).reshape(1, 1, 2, 2),
+        "scale": np.array([0.5], np.float32),
+        "zero": np.array([128], np.uint8),
+    }
+    graph = helper.make_graph(
+        [
+            helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["w"], axis=0),
+            helper.make_node("Conv", ["x", "w"], ["y"], kernel_shape=[2, 2]),
+        ],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 1, height, 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return bytes(model.SerializeToString())
+
+
+def test_a_weight_that_equals_its_zero_point_is_a_zero() -> None:
+    (layer,) = inspect_bytes(small_onnx(), ".onnx")
+    assert (layer.parameters, layer.nonzero_parameters, layer.macs, layer.effective_macs) == (4, 2, 36, 18)
+    (operation,) = onnx.operations(small_onnx())
+    assert operation.kernel is not None
+    assert operation.kernel.real().ravel().tolist() == [0, 1, 0, -64]
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16])
+def test_real_values_have_a_scale_per_channel(dtype: type) -> None:
+    stored = np.array([[1, 2, 3], [4, 5, 6]], dtype)
+    per_channel = Constant(stored, along(1, 2, np.array([1, 10, 100], np.float32)), along(1, 2, np.array([0, 1, 3])))
+    assert per_channel.real().tolist() == [[1, 10, 0], [4, 40, 300]]
+    assert per_channel.nonzero == 5
+
+
+def test_cost_is_none_where_it_cannot_be_known(quick_run: Path) -> None:
+    path = quick_run / "export/baseline/int8.tflite"
+    assert cost_of(path.read_bytes(), ".tflite")["macs"] == MACS
+    assert set(cost_of(b"no model", ".tflite").values()) == {None}
+    assert set(cost_of(b"no model", ".pt").values()) == {None}
+    opened = {"parameters": 4, "nonzero_parameters": 2, "macs": None, "effective_macs": None}
+    assert cost_of(small_onnx(height=None), ".onnx") == opened
+
+
+def test_bench_rows_have_macs(quick_run: Path) -> None:
+    rows = json.loads((quick_run / "bench/bench.json").read_text())["results"]
+    assert {row["macs"] for row in rows} == {MACS}
+    pruned = [row for row in rows if row["recipe"] == "pruned80"]
+    assert pruned
+    assert all(row["effective_macs"] < 0.25 * MACS for row in pruned)
+
+
+def test_pruned_kernels_have_the_sparsity_that_was_asked_for(quick_run: Path) -> None:
+    figures = layer_figures(inspect_file(quick_run / "export/pruned80/float32.tflite"))
+    weighted = [row["sparsity"] for row in figures if row["sparsity"] is not None]
+    assert weighted == pytest.approx([0.8] * 6, abs=0.01)  # five layers and the total
+
+
+def test_shares_add_up_and_empty_columns_are_left_out(quick_run: Path) -> None:
+    figures = layer_figures(inspect_file(quick_run / "export/baseline/float32.onnx"))
+    for key in ("macs_share", "weight_bytes_share"):
+        assert sum(row[key] for row in figures[:-1]) == pytest.approx(1)
+        assert figures[-1][key] == 1
+    headings, rows = layer_table(figures)
+    assert "SQNR dB" not in headings
+    assert "zero point" not in headings
+    assert {len(row) for row in rows} == {len(headings)}
+    assert layer_table(layer_figures([Layer("a", "Relu", (1, 2))]))[0][:3] == ["layer", "kind", "output"]
+
+
+def test_sqnr_is_the_formula() -> None:
+    power = sqnr.Power()
+    power.add(np.array([3.0, 4.0]), np.array([3.0, 4.5]))
+    assert power.sqnr_db == pytest.approx(20)  # 25 to 0.25
+    power.add(np.array([0.0]), np.array([0.0]))
+    assert power.sqnr_db == pytest.approx(20)
+    assert sqnr.Power().sqnr_db == math.inf
+    assert sqnr.Power(signal=0, noise=1).sqnr_db == -math.inf
+    assert sqnr.Power(signal=math.nan, noise=1).sqnr_db is None
+
+
+@pytest.fixture(scope="module")
+def images() -> np.ndarray:
+    """Return what no model was trained on: for errors, which are of the arithmetic, any pixels in strokes will do."""
+    from edgecnn.device.preprocessing import read_gray, to_mnist
+
+    return np.stack([np.roll(to_mnist(read_gray(SEVEN)), shift, axis=0)[..., None] for shift in range(-4, 5)])
+
+
+needs_released = pytest.mark.skipif(not RELEASED.is_dir(), reason="models/edge35k is not released yet")
+both_formats = pytest.mark.parametrize("suffix", [".tflite", ".onnx"])
+
+
+@needs_released
+@both_formats
+def test_a_model_compared_with_itself_is_exact(images: np.ndarray, suffix: str) -> None:
+    model = RELEASED / f"float32{suffix}"
+    layers = inspected(model, against=model, images=images).layers
+    assert {layer.sqnr_db for layer in layers} == {math.inf}
+    assert {layer.weight_sqnr_db for layer in layers if layer.kernel_weights} == {math.inf}
+    assert {layer.weight_sqnr_db for layer in layers if not layer.kernel_weights} == {None}
+    _, rows = layer_table(layer_figures(layers))
+    assert all("exact" in row for row in rows[:-1])
+
+
+@needs_released
+@both_formats
+def test_int8_is_some_forty_decibels_from_float32(images: np.ndarray, suffix: str) -> None:
+    model = RELEASED / f"int8{suffix}"
+    layers = inspected(model, against=float32_beside(model), images=images).layers
+    weighted = [layer for layer in layers if layer.kernel_weights]
+    assert len(weighted) == 5
+    assert all(30 < layer.weight_sqnr_db < 50 for layer in weighted)
+    assert all(25 < layer.sqnr_db < 55 for layer in weighted)
+    assert all(layer.sqnr_db is not None for layer in layers if layer.kind not in ("QUANTIZE", "DEQUANTIZE"))
+
+
+@pytest.mark.parametrize("file", ["float16.tflite", "dynamic.tflite", "int8.tflite", "int8.onnx"])
+def test_every_scheme_has_its_errors_in_order(quick_run: Path, images: np.ndarray, file: str) -> None:
+    model = quick_run / "export/baseline" / file
+    weighted = [
+        layer for layer in inspected(model, against=float32_beside(model), images=images).layers if layer.kernel_weights
+    ]
+    low, high = {"float16": (65, 90), "dynamic": (35, 65), "int8": (25, 55)}[model.stem]
+    assert all(layer.sqnr_db is not None and low < layer.sqnr_db < high for layer in weighted)
+    # The converter leaves small layers of a dynamic-range file in float32.
+    assert all(low < layer.weight_sqnr_db < high for layer in weighted if layer.weight_sqnr_db != math.inf)
+
+
+@needs_released
+@both_formats
+def test_a_tampered_layer_has_the_lowest_sqnr(images: np.ndarray, tmp_path: Path, suffix: str) -> None:
+    source = RELEASED / f"int8{suffix}"
+    reader: Callable[[bytes], list] = {".tflite": tflite.operations, ".onnx": onnx.operations}[suffix]
+    kernel = [o.kernel for o in reader(source.read_bytes()) if o.kernel is not None][1].stored.tobytes()
+    assert source.read_bytes().count(kernel) == 1
+    model = tmp_path / f"tampered{suffix}"
+    model.write_bytes(source.read_bytes().replace(kernel, bytes(len(kernel))))
+    whole, tampered = (
+        [
+            layer
+            for layer in inspected(path, against=RELEASED / f"float32{suffix}", images=images).layers
+            if layer.kernel_weights
+        ]
+        for path in (source, model)
+    )
+    assert min(tampered, key=lambda layer: layer.weight_sqnr_db).name == whole[1].name
+    assert tampered[1].weight_sqnr_db == 0  # all of the signal is lost
+    assert tampered[1].sparsity == 1
+    assert tampered[1].effective_macs == 0
+    assert tampered[0].sqnr_db == whole[0].sqnr_db
+    assert tampered[1].sqnr_db < whole[1].sqnr_db - 20
+
+
+@both_formats
+def test_another_network_is_no_reference(edgecnn: Edgecnn, quick_run: Path, tmp_path: Path, suffix: str) -> None:
+    other = tmp_path / f"other{suffix}"
+    other.write_bytes(exported(odd_model(groups=1), suffix[1:], "float32"))
+    model = quick_run / f"export/baseline/int8{suffix}"
+    done = edgecnn("inspect", model, "--against", other)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert f"{model}: its weighted layer 1 is" in line
+    assert "expected one network; give --against the float32 export of this model" in line
+    done = edgecnn("inspect", model, "--against", quick_run / "train/model.keras")
+    assert done.returncode == 2
+    assert "expected two .tflite or two .onnx files" in done.stderr
+
+
+def test_images_that_do_not_fit_are_refused(images: np.ndarray, tmp_path: Path) -> None:
+    model = tmp_path / "odd.tflite"
+    model.write_bytes(exported(odd_model(), "tflite", "float32"))
+    with pytest.raises(ArtifactError, match=r"input is \[1, 8, 8, 4\]; expected \[1, 28, 28, 1\]"):
+        inspected(model, against=model, images=images)
+
+
+def test_only_a_float32_file_of_the_same_parents_is_taken_by_itself(quick_run: Path, tmp_path: Path) -> None:
+    for recipe, names in {"baseline": ["int8.tflite"], "pruned80": ["float32.tflite"]}.items():
+        for name in names:
+            shutil.copy(quick_run / "export" / recipe / name, tmp_path)
+            shutil.copy(quick_run / "export" / recipe / f"{name}.json", tmp_path)
+    assert float32_beside(tmp_path / "int8.tflite") is None
+    assert float32_beside(quick_run / "export/baseline/float32.tflite") is None
+    assert float32_beside(quick_run / "train/model.keras") is None
+    beside = quick_run / "export/baseline/float32.tflite"
+    assert float32_beside(quick_run / "export/baseline/int8.tflite") == beside
+
+
+def test_inspect_writes_json_and_needs_no_tensorflow(quick_run: Path, tmp_path: Path) -> None:
+    model = quick_run / "export/baseline/int8.tflite"
+    code = (
+        "import atexit, sys; atexit.register(lambda: print('LOADED', *sorted(sys.modules)))\n"
+        f"sys.argv[1:] = ['inspect', {str(model)!r}, '--json', 'i.json']\n"
+        "from edgecnn.cli import main; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "tensorflow" not in done.stdout.rsplit("LOADED", 1)[1].split()
+    found = json.loads((tmp_path / "i.json").read_text())
+    assert found["total"]["macs"] == MACS
+    assert found["against"] == "float32.tflite"
+    assert found["images"] == 100
+    assert all(25 < layer["sqnr_db"] < 55 for layer in found["layers"] if layer["parameters"])
+
+
+def test_without_images_the_weights_are_compared_and_it_says_so(
+    edgecnn: Edgecnn, quick_run: Path, tmp_path: Path
+) -> None:
+    for name in ("int8.onnx", "float32.onnx"):
+        shutil.copy(quick_run / "export/baseline" / name, tmp_path)
+    command = ("inspect", tmp_path / "int8.onnx", "--against", tmp_path / "float32.onnx")
+    done = edgecnn(*command)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == "only weights are compared: no record names the data set; pass --data\n"
+    assert "float32.onnx, weights alone" in done.stdout
+    assert "weights dB" in done.stdout
+    assert "SQNR dB" not in done.stdout
+    assert "SQNR dB" in edgecnn(*command, "--data", "digits").stdout
+    refused = edgecnn("inspect", tmp_path / "int8.onnx", "--data", "digits")
+    assert refused.returncode == 2
+    assert "--data: does not apply here" in refused.stderr

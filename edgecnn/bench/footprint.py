@@ -11,6 +11,9 @@ _NEEDS = {
     "litert": ("ai-edge-litert", "numpy"),
     "tflite-runtime": ("tflite-runtime", "numpy"),
     "ort": ("onnxruntime", "numpy"),
+    "openvino": ("openvino", "numpy"),
+    "mnn": ("MNN", "numpy"),
+    "ncnn": ("ncnn", "numpy"),
 }
 
 

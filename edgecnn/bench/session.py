@@ -1,4 +1,4 @@
-"""Measure several models in several runtimes: each in a process of its own, taking turns round by round."""
+"""Measure several models in several runtimes: each in a process of its own, taking turns."""
 
 from __future__ import annotations
 

@@ -27,8 +27,7 @@ class Worker:
     """Holds the loaded model; each public method is a command and returns what is answered."""
 
     def __init__(self, model: Path, runtime: str, threads: int, shape: list[int] | None) -> None:
-        # The parent compared the file with its record; this process is the one that may die of it.
-        self._model = runtimes.load(model, runtime=runtime, threads=threads, shape=shape, probe_first=False)
+        self._model = _loaded(model, runtime, threads, shape)
         for spec in self._model.inputs:
             if any(size < 0 for size in spec.shape[1:]):
                 raise ModelError(f"{model}: input {spec.name} is {list(spec.shape)}; pass --shape with every size")
@@ -77,6 +76,15 @@ class Worker:
         if self._predictor is None:
             self._predictor = Predictor(self._model)
         return self._predictor
+
+
+def _loaded(model: Path, runtime: str, threads: int, shape: list[int] | None) -> runtimes.LoadedModel:
+    if runtime not in runtimes.RUNTIMES:
+        from edgecnn.bench import peers  # here, for it would count in the cold start of the board's own
+
+        return peers.load(model, runtime=runtime, threads=threads, shape=shape)
+    # The parent compared the file with its record; this process is the one that may die of it.
+    return runtimes.load(model, runtime=runtime, threads=threads, shape=shape, probe_first=False)
 
 
 def peak_rss_bytes() -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -27,7 +28,7 @@ from edgecnn.cli.options import (
     SparsityOption,
     StageRecipeOption,
 )
-from edgecnn.cli.terminal import print_bench, print_table, progress, say
+from edgecnn.cli.terminal import print_bench, print_layers, progress, say
 from edgecnn.device.errors import DeviceError
 from edgecnn.errors import ArtifactError, EdgecnnError
 
@@ -227,7 +228,10 @@ def bench(
         ),
     ] = None,
     runtime: Annotated[
-        str | None, typer.Option("--runtime", help="Runtimes, by comma. Default: all installed.")
+        str | None,
+        typer.Option(
+            "--runtime", help="Runtimes, by comma; also openvino, mnn, ncnn. Default: the board's, if installed."
+        ),
     ] = None,
     threads: Annotated[int, typer.Option("--threads", min=1, help="Threads of a runtime.")] = 1,
     pin: Annotated[str | None, typer.Option("--pin", help="Cores to run on, by comma: 0 or 2,3.")] = None,
@@ -346,21 +350,36 @@ def verify(
 
 
 @app.command()
-def inspect(model: Annotated[Path, typer.Argument(help="A .keras, .h5, .tflite or .onnx file.")]) -> None:
-    """Show a model's layers: parameters, nonzero ones, MACs, bytes, scales and zero points."""
-    from edgecnn import artifact
-    from edgecnn.inspect import inspect_file
-    from edgecnn.report.table import LAYER_HEADINGS, layer_rows
+def inspect(
+    model: Annotated[Path, typer.Argument(help="A .keras, .h5, .tflite or .onnx file.")],
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            "--against",
+            help="float32 model of the same network and format. Default: the one exported beside it.",
+            show_default=False,
+        ),
+    ] = None,
+    json: Annotated[Path | None, typer.Option("--json", help="File for the figures as JSON.")] = None,
+    data: Annotated[str | None, typer.Option("--data", help="Data set to compare over, if no record names it.")] = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Show a model's layers: parameters, sparsity, MACs, bytes, and how far quantization moved them (SQNR)."""
+    from edgecnn import artifact, pipeline
+    from edgecnn.cli import choose
 
-    content = artifact.read_bytes(model)
-    if artifact.record_path(model).exists():
-        artifact.checked(model)
-    if model.suffix in (".tflite", ".onnx"):
-        from edgecnn.device import runtimes
-
-        runtimes.load(model)  # refuses a damaged file in a child process before anything here parses it
-    print_table(LAYER_HEADINGS, layer_rows(inspect_file(model)), text_columns=3)
-    print(f"size_bytes {len(content):,}  gzip_bytes {artifact.gzip_size(content):,}  sha256 {artifact.sha256(content)}")
+    artifact.read_bytes(model)  # a file that is not there is told before anything is loaded for it
+    against = against or pipeline.float32_beside(model)
+    if against is None:
+        choose.refuse({"--data": data, "--data-dir": data_dir}, "there is no float32 model to compare with")
+        images = None
+    else:
+        with progress() as observe:
+            images = choose.images_to_compare(model, data, data_dir=data_dir, observe=observe)
+    found = pipeline.inspected(model, against=against, images=images)
+    if json is not None:
+        artifact.write_atomic(json, dumps(found.as_dict(), indent=1) + "\n")
+    print_layers(found)
 
 
 @app.command()

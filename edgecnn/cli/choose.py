@@ -26,6 +26,9 @@ from edgecnn.config import DATA_SETS, RunConfig, configure, to_toml, without_exp
 from edgecnn.errors import ArtifactError, ConfigError, EdgecnnError, unknown
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from edgecnn.bench.budget import Budget
     from edgecnn.bench.session import Setting
     from edgecnn.data import DataSet
@@ -140,6 +143,25 @@ def data_to_show(run: Run, *, data_dir: Path | None, observe: Observer) -> DataS
         if data_dir is not None:
             raise
         say(f"test images are left out: {error}")
+        return None
+
+
+def images_to_compare(
+    model: Path, named: str | None, *, data_dir: Path | None, observe: Observer
+) -> NDArray[np.uint8] | None:
+    """Return images of the data set named, else the record's, or None, saying why, when none can be had."""
+    from edgecnn import pipeline
+
+    if named is None and not record_path(model).exists():
+        say("only weights are compared: no record names the data set; pass --data")
+        return None
+    try:
+        config = settings_of(model, named, max_drop=None, calibration_images=None)
+        return pipeline.images_to_compare(config, data_dir=data_dir, observe=observe)
+    except EdgecnnError as error:
+        if named is not None or data_dir is not None:
+            raise
+        say(f"only weights are compared: {error}")
         return None
 
 

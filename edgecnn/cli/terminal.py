@@ -12,7 +12,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from edgecnn.pipeline import Observer
+    from edgecnn.pipeline import Inspection, Observer
 
 
 def say(message: str) -> None:
@@ -28,6 +28,18 @@ def print_bench(path: Path) -> None:
     print_table(BENCH_HEADINGS, bench_rows(measured["results"]), text_columns=3)
     for note in notes(measured):
         print(note)
+
+
+def print_layers(found: Inspection) -> None:
+    """Print the table of a model's layers, what they were compared with, and the figures of the file."""
+    from edgecnn.report.table import layer_figures, layer_table
+
+    print_table(*layer_table(layer_figures(found.layers)), text_columns=3)
+    if found.against is not None:
+        over = f" over {found.images} training images" if found.images else ", weights alone"
+        print(f"SQNR against {found.against}{over}")
+    figures = found.as_dict()
+    print(f"size_bytes {figures['size_bytes']:,}  gzip_bytes {figures['gzip_bytes']:,}  sha256 {figures['sha256']}")
 
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, text_columns: int) -> None:

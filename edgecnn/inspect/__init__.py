@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import struct
 from pathlib import Path
 
 from edgecnn import extras
 from edgecnn.artifact import read_bytes
 from edgecnn.errors import ArtifactError
-from edgecnn.inspect.layers import Layer
+from edgecnn.inspect.layers import Layer, reading
 
 __all__ = ["Layer", "inspect_bytes", "inspect_file"]
 
@@ -26,19 +25,17 @@ def inspect_file(path: Path) -> list[Layer]:
 
 def inspect_bytes(content: bytes, suffix: str, *, where: str = "model") -> list[Layer]:
     """Return the layers of a .tflite or .onnx file's content; `where` names it in an error."""
-    try:
-        match suffix:
-            case ".tflite":
-                extras.require("litert", needed_by=f"inspect {where}")
-                from edgecnn.inspect import tflite
+    match suffix:
+        case ".tflite":
+            extras.require("litert", needed_by=f"inspect {where}")
+            from edgecnn.inspect import tflite
 
+            with reading(where):
                 return tflite.layers(content)
-            case ".onnx":
-                extras.require("train", needed_by=f"inspect {where}", modules=("onnx",))
-                from edgecnn.inspect import onnx
+        case ".onnx":
+            extras.require("train", needed_by=f"inspect {where}", modules=("onnx",))
+            from edgecnn.inspect import onnx
 
+            with reading(where):
                 return onnx.layers(content)
-    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, MemoryError, struct.error) as error:
-        # A damaged file leads the readers astray in any of these ways.
-        raise ArtifactError(f"{where}: damaged, no layers can be read ({error}); restore or export it again") from None
     raise ArtifactError(f"{where}: got {suffix or 'no suffix'}; expected .keras, .h5, .tflite or .onnx")

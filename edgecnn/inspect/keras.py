@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from math import prod
 from typing import Any
 
-import numpy as np
-
 from edgecnn._tf import is_wrapper_state
-from edgecnn.inspect.layers import Layer, convolution_macs
+from edgecnn.inspect.layers import Constant, Layer, counts, positions
+
+_WEIGHTED = (
+    "Conv1D", "Conv2D", "Conv3D", "DepthwiseConv1D", "DepthwiseConv2D", "SeparableConv1D", "SeparableConv2D", "Dense",
+)  # fmt: skip
+# Every input position, not every output position, meets the whole kernel.
+_TRANSPOSED = ("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose")
 
 
 def layers(model: Any) -> list[Layer]:
@@ -18,20 +21,24 @@ def layers(model: Any) -> list[Layer]:
 
 def _row(layer: Any) -> Layer:
     inner = getattr(layer, "layer", layer)
-    weights = [w.numpy() for w in layer.weights if not is_wrapper_state(w.name)]
-    shape = tuple(-1 if n is None else int(n) for n in layer.output_shape)
+    kind = type(inner).__name__
+    constants = {w.name: Constant(w.numpy()) for w in layer.weights if not is_wrapper_state(w.name)}
+    kernels = [c for name, c in constants.items() if "kernel" in name.rsplit("/", 1)[-1]]
+    swept = layer.input_shape if kind in _TRANSPOSED else layer.output_shape
     return Layer(
         name=layer.name,
-        kind=type(inner).__name__,
-        output_shape=shape,
-        parameters=sum(w.size for w in weights),
-        nonzero_parameters=sum(int(np.count_nonzero(w)) for w in weights),
-        macs=_macs(type(inner).__name__, shape, weights),
-        weight_bytes=sum(w.nbytes for w in weights),
+        kind=kind,
+        output_shape=_sizes(layer.output_shape),
+        uses=positions(_sizes(swept), _channels(inner)) if kernels else 0,
+        **counts(list(constants.values()), kernels if kind in (*_WEIGHTED, *_TRANSPOSED) else []),
     )
 
 
-def _macs(kind: str, shape: tuple[int, ...], weights: list[Any]) -> int:
-    if kind in ("Conv2D", "DepthwiseConv2D"):
-        return convolution_macs(prod(shape[1:3]), weights[0].shape)
-    return weights[0].size if kind == "Dense" else 0
+def _sizes(shape: Any) -> tuple[int, ...]:
+    """Return a shape with -1 for what is open; of several, as an input layer states them, the first."""
+    first = shape[0] if isinstance(shape, list) else shape
+    return tuple(-1 if n is None else int(n) for n in first)
+
+
+def _channels(layer: Any) -> int:
+    return 1 if getattr(layer, "data_format", None) == "channels_first" else -1

@@ -1,30 +1,129 @@
-"""The row that every reader returns, and the cost formulas they share."""
+"""The row that every reader returns, and what the readers share: constants, kernels and how often they are used."""
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecnn.errors import ArtifactError
 
 
 @dataclass(frozen=True)
 class Layer:
     """One operation: its weights and what one inference of it costs.
 
-    `macs` counts multiply-accumulates of convolutions and dense layers at batch 1; `scale` and `zero_point` are
-    the output's, None where it is not quantized; `weight_bytes` is what the weights take in this file.
+    `parameters` are all of its constants, biases included; the kernel is the one that multiplies the input of a
+    convolution or dense layer. `uses` is how often one inference uses each weight of the kernel: its output positions.
+    `scale` and `zero_point` are the output's, None where it is not quantized; `weight_bytes` is what the constants
+    take in this file. `sqnr_db` of the output and `weight_sqnr_db` of the kernel say how far they are from a float32
+    model's (`inspect.sqnr`), None where nothing was compared.
     """
 
     name: str
     kind: str
-    output_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]  # -1: left open by the file
     parameters: int = 0
     nonzero_parameters: int = 0
-    macs: int = 0
+    kernel_weights: int = 0
+    nonzero_kernel_weights: int = 0
+    uses: int = 0
     weight_bytes: int = 0
     scale: float | None = None
     zero_point: int | None = None
+    sqnr_db: float | None = None
+    weight_sqnr_db: float | None = None
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of one inference; adding a bias is none. An open batch counts as 1."""
+        return self.uses * self.kernel_weights
+
+    @property
+    def effective_macs(self) -> int:
+        """The multiply-accumulates whose weight is not zero: what is left if the zeros could be skipped."""
+        return self.uses * self.nonzero_kernel_weights
+
+    @property
+    def sparsity(self) -> float | None:
+        """Share of zeros among the kernel's weights, which are those that pruning takes; None without a kernel."""
+        return 1 - self.nonzero_kernel_weights / self.kernel_weights if self.kernel_weights else None
+
+    @property
+    def has_open_size(self) -> bool:
+        """Whether the file leaves more of the output's shape open than its batch, so that its MACs are unknown."""
+        return not self.output_shape or min(self.output_shape[1:], default=1) < 1
 
 
-def convolution_macs(output_positions: int, kernel_shape: tuple[int, ...]) -> int:
-    """Return output height x width times the size of the kernel (height, width, channels in and out)."""
-    return output_positions * prod(kernel_shape)
+@dataclass(frozen=True)
+class Constant:
+    """A weight or bias as stored; `scale` and `zero_point` broadcast against it, a scale of None means real values."""
+
+    stored: NDArray[Any]
+    scale: NDArray[Any] | None = None
+    zero_point: NDArray[Any] | int = 0
+
+    @property
+    def nonzero(self) -> int:
+        """How many values are not zero: for a quantized one, not its zero point."""
+        return int(np.count_nonzero(self.stored != self.zero_point))
+
+    def real(self) -> NDArray[np.float64]:
+        """Return the real values: (stored - zero_point) * scale."""
+        values = self.stored.astype(np.float64)
+        return values if self.scale is None else (values - self.zero_point) * self.scale.astype(np.float64)
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What comparing a layer needs: its output (the file's own name or number for the tensor) and its kernel.
+
+    `names` are those that the output may have in a file of the same network in another scheme, if names are kept.
+    """
+
+    kind: str
+    output: Any
+    output_shape: tuple[int, ...]
+    kernel: Constant | None
+    names: tuple[str, ...] = ()
+
+
+@contextmanager
+def reading(where: str) -> Iterator[None]:
+    """Raise `ArtifactError`, naming `where`, for all that a damaged file makes its reader raise."""
+    try:
+        yield
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, MemoryError, struct.error) as error:
+        raise ArtifactError(f"{where}: damaged, no layers can be read ({error}); restore or export it again") from None
+
+
+def counts(constants: Sequence[Constant], kernels: Sequence[Constant]) -> dict[str, int]:
+    """Return the fields of `Layer` that count `constants`, among which are the `kernels`."""
+    return {
+        "parameters": sum(c.stored.size for c in constants),
+        "nonzero_parameters": sum(c.nonzero for c in constants),
+        "kernel_weights": sum(k.stored.size for k in kernels),
+        "nonzero_kernel_weights": sum(k.nonzero for k in kernels),
+        "weight_bytes": sum(c.stored.nbytes for c in constants),
+    }
+
+
+def positions(shape: Sequence[int], channels: int) -> int:
+    """Return how many positions a tensor has: the product of its sizes but that of axis `channels`; open ones are 1.
+
+    This is how often a convolution, grouped or depthwise too, or a dense layer uses each weight to make it.
+    """
+    return prod(max(1, n) for axis, n in enumerate(shape) if axis != channels % len(shape))
+
+
+def along(axis: int, dimensions: int, values: NDArray[Any]) -> NDArray[Any]:
+    """Return `values`, one for all or one per index of `axis`, so that they broadcast against an array."""
+    if values.size == 1:
+        return values.reshape(())
+    return values.reshape([-1 if n == axis % dimensions else 1 for n in range(dimensions)])

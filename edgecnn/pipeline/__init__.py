@@ -12,6 +12,7 @@ from pathlib import Path
 from edgecnn import extras
 from edgecnn.artifact import Run
 from edgecnn.config import SCHEMES, RunConfig
+from edgecnn.pipeline.cost import Inspection, float32_beside, images_to_compare, inspected
 from edgecnn.pipeline.exports import Target, copy_released, export, export_model, pack_predictor
 from edgecnn.pipeline.measure import a_look, bench, bench_run, check_budget
 from edgecnn.pipeline.release import release
@@ -20,6 +21,7 @@ from edgecnn.pipeline.training import prune, train, train_quantized
 from edgecnn.pipeline.workspace import Observer, Workspace, begin, load_data, read_config, reopen, unobserved
 
 __all__ = [
+    "Inspection",
     "Observer",
     "Target",
     "Workspace",
@@ -30,6 +32,9 @@ __all__ = [
     "copy_released",
     "export",
     "export_model",
+    "float32_beside",
+    "images_to_compare",
+    "inspected",
     "load_data",
     "pack_predictor",
     "prune",

@@ -13,6 +13,7 @@ from edgecnn import artifact, extras
 from edgecnn.artifact import Record, Run
 from edgecnn.errors import ArtifactError, ConfigError, DataError, GateError, unknown
 from edgecnn.pipeline import parity
+from edgecnn.pipeline.cost import cost_of
 from edgecnn.pipeline.workspace import Observer, unobserved
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def bench(
     keras: bool = True,
     observe: Observer = unobserved,
 ) -> dict[str, Any]:
-    """Measure the models among `candidates` in the installed runtimes (or those named); write `out`.
+    """Measure the models among `candidates` in the board's installed runtimes (or those named); write `out`.
 
     Each model runs in a process of its own; the models take turns, ten a round; the median of five rounds is reported,
     and the ratio to `baseline` (an artifact's name; default: float32 in the first runtime) is formed turn by turn.
@@ -115,18 +116,19 @@ def check_budget(result: dict[str, Any], limits: Budget | None) -> None:
 
 
 def _pairs(models: list[Path], named: Sequence[str] | None) -> list[tuple[Path, str]]:
-    """Return each model with each runtime that takes it, among those named or installed."""
+    """Return each model with each runtime that takes it, among those named or the board's that are installed."""
+    from edgecnn.bench import peers
     from edgecnn.device import runtimes
 
     if not models:
         raise ArtifactError("bench: no exported model to measure; make one: edgecnn export --format tflite")
     for name in named or ():
-        if name not in runtimes.RUNTIMES:
-            raise unknown("runtime", name, runtimes.RUNTIMES)
-        if name not in runtimes.installed():
-            raise ConfigError(f"runtime {name}: not installed; run: pip install {runtimes.RUNTIMES[name].package}")
+        if name not in peers.KNOWN:
+            raise unknown("runtime", name, peers.KNOWN)
+        if not peers.is_installed(name):
+            raise ConfigError(f"runtime {name}: not installed; run: pip install {peers.KNOWN[name].package}")
     usable = list(named or runtimes.installed())
-    pairs = [(model, name) for model in models for name in usable if runtimes.RUNTIMES[name].suffix == model.suffix]
+    pairs = [(model, name) for model in models for name in usable if model.suffix in peers.KNOWN[name].suffixes]
     if not pairs and named:
         raise ConfigError(f"bench: no model here is for {', '.join(named)}; name another --runtime")
     if not pairs:
@@ -161,6 +163,7 @@ def _row(
     from edgecnn.bench.footprint import bare_python_rss_bytes, installed_bytes
 
     content = artifact.read_bytes(m.model)
+    cost = cost_of(content, m.model.suffix)
     return {
         "recipe": record and record.recipe,
         "scheme": record and record.scheme,
@@ -172,8 +175,10 @@ def _row(
         "sha256": artifact.sha256(content),
         "size_bytes": len(content),
         "gzip_bytes": artifact.gzip_size(content),
-        "parameters": record and record.parameters,
-        "nonzero_parameters": record and record.nonzero_parameters,
+        "parameters": record.parameters if record else cost["parameters"],
+        "nonzero_parameters": record.nonzero_parameters if record else cost["nonzero_parameters"],
+        "macs": cost["macs"],
+        "effective_macs": cost["effective_macs"],
         **_latency(m, baseline),
         "cold_start_ms": m.cold_start_ms,
         "peak_rss_bytes": m.peak_rss_bytes,

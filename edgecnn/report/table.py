@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,9 +10,6 @@ from typing import Any
 BENCH_HEADINGS = (
     "artifact", "scheme", "runtime", "top-1 %", "95 % interval",
     "size_bytes", "gzip_bytes", "p50 µs", "p90 µs", "p99 µs", "ratio", "cold start ms",
-)  # fmt: skip
-LAYER_HEADINGS = (
-    "layer", "kind", "output", "parameters", "nonzero", "MACs", "weight_bytes", "scale", "zero point",
 )  # fmt: skip
 
 
@@ -60,6 +58,29 @@ REPORT_COLUMNS = (
 )
 
 
+_OF_A_LAYER = ("name", "kind", "output_shape", "scale", "zero_point", "sqnr_db", "weight_sqnr_db")
+_SUMMED = ("parameters", "nonzero_parameters", "macs", "effective_macs", "weight_bytes")
+_KERNEL = ("kernel_weights", "nonzero_kernel_weights")
+
+LAYER_COLUMNS = (
+    Column("layer", "name in the file", lambda row: row["name"], is_text=True),
+    Column("kind", "operation", lambda row: row["kind"], is_text=True),
+    Column("output", "shape, N where it is open", lambda row: _shape(row["output_shape"]), is_text=True),
+    Column("parameters", "weights and biases", lambda row: row["parameters"], ","),
+    Column("nonzero", "those that are not zero", lambda row: row["nonzero_parameters"], ","),
+    Column("sparsity %", "zeros among the kernel's weights", lambda row: row["sparsity"], ".1f", 100),
+    Column("MACs", "multiply-accumulates of one inference", lambda row: row["macs"], ","),
+    Column("MACs %", "share of all", lambda row: row["macs_share"], ".1f", 100),
+    Column("effective MACs", "those whose weight is not zero", lambda row: row["effective_macs"], ","),
+    Column("weight_bytes", "what the constants take in the file", lambda row: row["weight_bytes"], ","),
+    Column("bytes %", "share of all weight_bytes", lambda row: row["weight_bytes_share"], ".1f", 100),
+    Column("SQNR dB", "output against float32", lambda row: decibels(row["sqnr_db"]), is_text=True),
+    Column("weights dB", "SQNR of the kernel's weights", lambda row: decibels(row["weight_sqnr_db"]), is_text=True),
+    Column("scale", "of the output", lambda row: row["scale"], ".6g"),
+    Column("zero point", "of the output", lambda row: row["zero_point"], "d"),
+)
+
+
 def bench_rows(results: Sequence[dict[str, Any]]) -> list[list[str]]:
     """Return one row of cells per measurement, in the order of `BENCH_HEADINGS`; ``-`` where there is no figure."""
     return [
@@ -79,24 +100,25 @@ def bench_rows(results: Sequence[dict[str, Any]]) -> list[list[str]]:
     ]
 
 
-def layer_rows(layers: Sequence[Any]) -> list[list[str]]:
-    """Return one row of cells per `inspect.Layer` and a last one with the sums."""
-    rows = [
-        [
-            layer.name,
-            layer.kind,
-            "x".join("N" if n < 0 else str(n) for n in layer.output_shape),
-            *(f"{n:,}" for n in (layer.parameters, layer.nonzero_parameters, layer.macs, layer.weight_bytes)),
-            "-" if layer.scale is None else f"{layer.scale:.6g}",
-            "-" if layer.zero_point is None else str(layer.zero_point),
-        ]
-        for layer in layers
-    ]
-    sums = [
-        sum(getattr(layer, key) for layer in layers)
-        for key in ("parameters", "nonzero_parameters", "macs", "weight_bytes")
-    ]
-    return [*rows, ["total", "", "", *(f"{n:,}" for n in sums), "", ""]]
+def layer_figures(layers: Sequence[Any]) -> list[dict[str, Any]]:
+    """Return the figures of each `inspect.Layer`, shares as fractions, and last those of all of them together."""
+    rows = [{key: getattr(layer, key) for key in (*_OF_A_LAYER, *_SUMMED, "sparsity")} for layer in layers]
+    sums = {key: sum(row[key] for row in rows) for key in _SUMMED}
+    kernel, nonzero = (sum(getattr(layer, key) for layer in layers) for key in _KERNEL)
+    total = dict.fromkeys(_OF_A_LAYER) | sums | {"name": "total", "sparsity": 1 - nonzero / kernel if kernel else None}
+    for row in (*rows, total):
+        row["macs_share"] = row["macs"] / sums["macs"] if sums["macs"] else None
+        row["weight_bytes_share"] = row["weight_bytes"] / sums["weight_bytes"] if sums["weight_bytes"] else None
+    return [*rows, total]
+
+
+def layer_table(figures: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Return (headings, rows of cells) for what `layer_figures` returns; columns without a figure are left out."""
+    columns = [c for c in LAYER_COLUMNS if any(c.value(row) is not None for row in figures)]
+    *layers, total = figures
+    rows = [[column.cell(row) for column in columns] for row in layers]
+    sums = ["" if column.value(total) is None else column.cell(total) for column in columns]
+    return [column.heading for column in columns], [*rows, sums]
 
 
 def to_markdown(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -111,6 +133,15 @@ def notes(measured: dict[str, Any]) -> list[str]:
     lines = [f"ratio: p50 to that of {measured['baseline']}, formed turn by turn"] if measured["baseline"] else []
     lines += [f"{row['artifact']} ({row['runtime']}): {row['error']}" for row in measured["results"] if row["error"]]
     return lines + [f"not clean: {reason}" for reason in measured["conditions"]["not_clean"]]
+
+
+def decibels(ratio: float | None) -> str | None:
+    """Return a ratio in dB with one digit, ``exact`` where it is infinite for want of any error."""
+    return None if ratio is None else "exact" if ratio == math.inf else f"{ratio:.1f}"
+
+
+def _shape(sizes: Sequence[int] | None) -> str | None:
+    return None if sizes is None else "x".join("N" if n < 0 else str(n) for n in sizes)
 
 
 def _figure(value: float | None, spec: str) -> str:
