@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from edgecnn._tf import keras, predict, tf
 from edgecnn.artifact import library_versions, write_atomic
 from edgecnn.config import Distillation, Training
-from edgecnn.errors import ArtifactError, GateError
+from edgecnn.errors import ArtifactError, ConfigError, GateError
 from edgecnn.train.augmentation import augmented
 from edgecnn.train.objective import accuracy, distillation_loss, smoothed, with_teacher
 
@@ -85,6 +85,7 @@ def fit(
     same settings is continued from; the file is the caller's to remove once the result is safe. Raises `GateError`
     when the validation loss is never a number.
     """
+    _check_teacher(teacher, model)
     steps = -(-len(train[0]) // training.batch_size)
     _set_dropout(model, training.dropout)
     _compile(model, training, steps, distillation)
@@ -168,6 +169,14 @@ def _learning_rate(training: Training, steps: int) -> Any:
         warmup_target=training.learning_rate if warmup else None,
         warmup_steps=warmup,
     )
+
+
+def _check_teacher(teacher: Any, model: Any) -> None:
+    if teacher is not None and teacher.output_shape != model.output_shape:
+        raise ConfigError(
+            f"fit: the teacher answers with {teacher.output_shape[-1]} classes, the network with "
+            f"{model.output_shape[-1]}; give a teacher of the same data set"
+        )
 
 
 def _set_dropout(model: Any, rate: float | None) -> None:
