@@ -16,8 +16,8 @@ test: $(READY)  ## all tests; those that need MNIST or a browser skip with that 
 	$(BIN)/pytest -n auto --dist worksteal
 
 browser:  ## install Chromium from Debian's packages for the tests of the report (needs root)
-	command -v chromium chromedriver || { apt-get update -qq && \
-	  DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends chromium chromium-driver; } >/dev/null
+	{ command -v chromium && command -v chromedriver; } >/dev/null || { apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends chromium chromium-driver >/dev/null; }
 
 check: $(READY)  ## format, lint, types, and that README says what the code does
 	$(BIN)/ruff format --check .

@@ -230,10 +230,13 @@ def _tflite_spec(details: dict[str, Any]) -> TensorSpec:
     return TensorSpec(details["name"], shape, np.dtype(details["dtype"]).name, float(scale), int(zero_point))
 
 
-def _load_ort(content: bytes, threads: int, shape: Sequence[int] | None) -> Loaded:
+def load_ort(content: bytes, threads: int, shape: Sequence[int] | None, *, fuse: bool = True) -> Loaded:
+    """Return an ONNX file's content loaded by ONNX Runtime; without `fuse` each node is computed as it is written."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
+    if not fuse:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = options.inter_op_num_threads = threads
     options.log_severity_level = 4
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
@@ -267,5 +270,5 @@ def _one_line(error: Exception) -> str:
 RUNTIMES = {
     "litert": Runtime("ai_edge_litert", "ai-edge-litert", ".tflite", _load_litert),
     "tflite-runtime": Runtime("tflite_runtime", "tflite-runtime", ".tflite", _load_tflite_runtime),
-    "ort": Runtime("onnxruntime", "onnxruntime", ".onnx", _load_ort),
+    "ort": Runtime("onnxruntime", "onnxruntime", ".onnx", load_ort),
 }

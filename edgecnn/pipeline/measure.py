@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ from edgecnn import artifact, extras
 from edgecnn.artifact import Record, Run
 from edgecnn.errors import ArtifactError, ConfigError, DataError, GateError, unknown
 from edgecnn.pipeline import parity
-from edgecnn.pipeline.cost import cost_of
+from edgecnn.pipeline.rows import row
 from edgecnn.pipeline.workspace import Observer, unobserved
 
 if TYPE_CHECKING:
@@ -68,6 +67,9 @@ def bench(
 
     pairs = _pairs([path for path in candidates if path.suffix in artifact.EXPORT_SUFFIXES], runtimes)
     records = {path: artifact.checked(path) if artifact.record_path(path).exists() else None for path, _ in pairs}
+    names = [path.name if relative_to is None else os.path.relpath(path, relative_to) for path, _ in pairs]
+    if baseline is not None and not any(_is_named(baseline, name) for name in names):
+        raise unknown("baseline", baseline, names)
     setting = setting or session.Setting(session.EFFORTS["default"])
     found, watch = conditions.conditions(), conditions.Watch()
     measured = session.measure(
@@ -80,7 +82,6 @@ def bench(
     found |= watch.seen()
     if all(m.error is not None for m in measured):
         raise ArtifactError(f"bench {measured[0].model}: {measured[0].error}")
-    names = [path.name if relative_to is None else os.path.relpath(path, relative_to) for path, _ in pairs]
     if must_fit:
         _check_fit(measured, data)
     compared_to = _baseline(names, measured, records, baseline)
@@ -89,7 +90,7 @@ def bench(
         {
             "artifact": name,
             "threads": setting.threads,
-            **_row(m, records[m.model], data, compared_to, None if references is None else references.of(m)),
+            **row(m, records[m.model], data, compared_to, None if references is None else references.of(m)),
         }
         for name, m in zip(names, measured, strict=True)
     ]
@@ -143,104 +144,14 @@ def _baseline(
 ) -> Measurement | None:
     """Return the measurement that ratios refer to: the one named, else float32, else the first that was measured."""
     if named is not None:
-        chosen = [m for name, m in zip(names, measured, strict=True) if named in (name, Path(name).name)]
-        if not chosen:
-            raise unknown("baseline", named, names)
-        return chosen[0]
+        return next(m for name, m in zip(names, measured, strict=True) if _is_named(named, name))
     whole = [m for m in measured if m.rounds]
     float32 = [m for m in whole if (record := records[m.model]) is not None and record.scheme == "float32"]
     return next(iter(float32 or whole), None)
 
 
-def _row(
-    m: Measurement,
-    record: Record | None,
-    data: DataSet | None,
-    baseline: Measurement | None,
-    reference: parity.Reference | None,
-) -> dict[str, Any]:
-    """Return the figures of one model in one runtime; null for what does not apply or could not be measured."""
-    from edgecnn.bench.footprint import bare_python_rss_bytes, installed_bytes
-
-    content = artifact.read_bytes(m.model)
-    cost = cost_of(content, m.model.suffix)
-    return {
-        "recipe": record and record.recipe,
-        "scheme": record and record.scheme,
-        "runtime": m.runtime,
-        "error": m.error,
-        **_accuracy(m, data, baseline),
-        "drop_pp": record and record.metrics.get("drop_pp"),
-        **parity.parity_of(m, reference),
-        "sha256": artifact.sha256(content),
-        "size_bytes": len(content),
-        "gzip_bytes": artifact.gzip_size(content),
-        "parameters": record.parameters if record else cost["parameters"],
-        "nonzero_parameters": record.nonzero_parameters if record else cost["nonzero_parameters"],
-        "macs": cost["macs"],
-        "effective_macs": cost["effective_macs"],
-        **_latency(m, baseline),
-        "cold_start_ms": m.cold_start_ms,
-        "peak_rss_bytes": m.peak_rss_bytes,
-        "rss_over_python_bytes": m.peak_rss_bytes and m.peak_rss_bytes - bare_python_rss_bytes(),
-        "runtime_installed_bytes": installed_bytes(m.runtime),
-        "arena_bytes": None,  # neither format states one
-    }
-
-
-_ACCURACY = (
-    "top1", "top1_low", "top1_high", "per_class_recall", "confusion",
-    "calibration_error", "calibration", "mcnemar_p", "first_100", "first_100_wrong", "worst_mistakes",
-)  # fmt: skip
-
-
-def _accuracy(m: Measurement, data: DataSet | None, baseline: Measurement | None) -> dict[str, Any]:
-    """Return the figures of `_ACCURACY`; `first_100` holds the predicted classes of the first test images."""
-    from edgecnn.bench import accuracy
-
-    if data is None or m.probabilities is None:
-        return dict.fromkeys(_ACCURACY)
-    labels = data.test.labels
-    top1 = accuracy.top1_accuracy(m.probabilities, labels)
-    confusion = accuracy.confusion_matrix(m.probabilities, labels)
-    curve = accuracy.calibration_curve(m.probabilities, labels)
-    first_100 = m.probabilities[:100].argmax(axis=1)
-    values = (
-        top1.top1, top1.top1_low, top1.top1_high,
-        accuracy.per_class_recall(confusion),
-        confusion.tolist(),
-        accuracy.expected_calibration_error(curve),
-        [asdict(b) for b in curve],
-        _mcnemar(m, baseline, data),
-        first_100.tolist(),
-        int((first_100 != labels[:100]).sum()),
-        [asdict(mistake) for mistake in accuracy.worst_mistakes(m.probabilities, labels)],
-    )  # fmt: skip
-    return dict(zip(_ACCURACY, values, strict=True))
-
-
-def _mcnemar(m: Measurement, baseline: Measurement | None, data: DataSet) -> float | None:
-    from edgecnn.bench.accuracy import mcnemar_exact
-
-    if baseline is None or baseline is m or baseline.probabilities is None or m.probabilities is None:
-        return None
-    right, other = (given.argmax(axis=1) == data.test.labels for given in (m.probabilities, baseline.probabilities))
-    return mcnemar_exact(right, other)
-
-
-def _latency(m: Measurement, baseline: Measurement | None) -> dict[str, Any]:
-    from edgecnn.bench.latency import median_round, ratio_to, spread
-
-    keys = ("p50_us", "p90_us", "p99_us", "runs", "spread", "ratio_to_baseline", "rounds_p50_us", "end_to_end_p50_us")
-    if m.error is not None or not m.rounds:
-        return dict.fromkeys(keys)
-    chosen = median_round(m.rounds)
-    comparable = baseline is not None and baseline.error is None
-    ratio = ratio_to(m.turns, baseline.turns) if comparable and baseline is not None else None
-    end_to_end = median_round(m.end_to_end).p50_us if m.end_to_end else None
-    rounds = [r.p50_us for r in m.rounds]
-    values = (chosen.p50_us, chosen.p90_us, chosen.p99_us, chosen.runs, spread(m.rounds), ratio, rounds, end_to_end)
-    return dict(zip(keys, values, strict=True))
+def _is_named(asked: str, artifact_name: str) -> bool:
+    return asked in (artifact_name, Path(artifact_name).name)
 
 
 def _unsteady(names: list[str], measured: list[Measurement]) -> list[str]:

@@ -182,7 +182,7 @@ def layer_bars(layers: Sequence[Any], theme: Theme) -> Figure:
     bars = (
         ("MACs", [100 * layer.macs / macs for layer in weighted]),
         ("weight bytes", [100 * layer.weight_bytes / bytes_ for layer in weighted]),
-        ("zeros", [100 * (1 - layer.nonzero_parameters / layer.parameters) for layer in weighted]),
+        ("zeros", [100 * (layer.sparsity or 0) for layer in weighted]),
     )
     for number, (name, shares) in enumerate(bars):
         places = np.arange(len(weighted)) + (number - 1) * 0.27
