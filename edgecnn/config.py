@@ -159,7 +159,7 @@ RECIPES = {
     # the weights along a cosine. Epochs, distortion and dropout were chosen on validation.
     "strong": Recipe(
         training=Training(
-            epochs=40,
+            epochs=30,
             batch_size=128,
             learning_rate=3e-3,
             patience=0,
@@ -172,7 +172,7 @@ RECIPES = {
         teacher=Teacher(
             arch="vgg4",
             training=Training(
-                epochs=20,
+                epochs=15,
                 batch_size=128,
                 learning_rate=3e-3,
                 patience=0,
