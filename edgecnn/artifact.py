@@ -31,6 +31,7 @@ EXPORT_SUFFIXES = (".tflite", ".onnx")
 MODEL_SUFFIXES = (".keras", ".h5", *EXPORT_SUFFIXES)
 _TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}")  # as write_atomic names them
 _STAGE_MODELS = ("model.keras", "model.h5")
+_TRAINED = {"baseline": "train", "teacher": "teacher"}  # recipe -> its folder in a run
 _RECORDED_LIBRARIES = (
     "edgecnn",
     "numpy",
@@ -95,8 +96,8 @@ class Run:
 
         QAT models are HDF5: tf_keras cannot read tfmot's quantization wrappers back from the .keras format.
         """
-        if recipe == "baseline":
-            return self.root / "train" / "model.keras"
+        if recipe in _TRAINED:
+            return self.root / _TRAINED[recipe] / "model.keras"
         return self.root / "compress" / recipe / ("model.h5" if recipe.endswith("-qat") else "model.keras")
 
     def exported(self, recipe: str, file: str) -> Path:

@@ -16,6 +16,8 @@ ARCHITECTURES = {
     # 35,030 parameters for 28x28x1 and 10 classes: model 10 of "Convolutional Neural Networks for digit image
     # classification".
     "edge35k": "C32@9 P2 C32@3 P2 C32@3 F100 D.5",
+    # 198,762 parameters: a teacher for the small ones, six times the multiply-accumulates of edge35k.
+    "vgg4": "C32@3 BN C32@3 BN P2 D.2 C64@3 BN C64@3 BN P2 D.2 F128 BN D.4",
 }
 
 _TOKEN = re.compile(

@@ -1,17 +1,26 @@
 """Fitting: deterministic, resumable, best weights by validation, no state shared between fits."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from edgecnn import _tf, zoo
-from edgecnn.config import Training
+from edgecnn.config import Augmentation, Distillation, Training
 from edgecnn.data import DataSet, load
-from edgecnn.errors import ArtifactError, GateError
+from edgecnn.errors import ArtifactError, ConfigError, GateError
 from edgecnn.train import EarlyStopping, Fit, fit
+from edgecnn.train.augmentation import augmented
+from edgecnn.train.objective import accuracy, distillation_loss, smoothed, with_teacher
 
 TRAINING = Training(epochs=3, batch_size=64, learning_rate=2e-3, patience=0)
+DISTORTED = Augmentation(rotate_deg=10.0, scale=0.1, shear=0.1, shift_px=2.0, elastic_px=1.0, elastic_grid=5)
+UNMOVED = Augmentation(rotate_deg=0.0, scale=0.0, shear=0.0, shift_px=0.0, elastic_px=0.0, elastic_grid=5)
+STRONG = replace(
+    TRAINING, warmup_epochs=0.5, schedule="cosine", weight_decay=1e-4, label_smoothing=0.05, average_decay=0.9,
+    dropout=0.2, augmentation=DISTORTED,
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -41,13 +50,17 @@ def interrupt_in_epoch(number: int):
     return observe
 
 
-@pytest.mark.parametrize("epoch", [0, 1, 2])
-def test_a_fit_interrupted_in_any_epoch_ends_the_same(data: DataSet, tmp_path: Path, epoch: int) -> None:
-    whole, expected = trained(data, tmp_path / "whole.npz")
+@pytest.mark.parametrize(("epoch", "training"), [(0, TRAINING), (1, STRONG), (2, TRAINING)])
+def test_a_fit_interrupted_in_any_epoch_ends_the_same(
+    data: DataSet, tmp_path: Path, epoch: int, training: Training
+) -> None:
+    whole, expected = trained(data, tmp_path / "whole.npz", training)
     with pytest.raises(Interrupted):
-        trained(data, tmp_path / "cut.npz", observe=interrupt_in_epoch(epoch))
+        trained(data, tmp_path / "cut.npz", training, observe=interrupt_in_epoch(epoch))
     steps = []
-    resumed, got = trained(data, tmp_path / "cut.npz", observe=lambda done, total, metrics: steps.append(done))
+    resumed, got = trained(
+        data, tmp_path / "cut.npz", training, observe=lambda done, total, metrics: steps.append(done)
+    )
     assert steps[0] == epoch * 4 + 1, "finished epochs are not trained again"
     assert resumed == whole
     assert all(np.array_equal(a, b) for a, b in zip(expected, got, strict=True))
@@ -104,3 +117,80 @@ def test_early_stopping_waits_for_the_first_epoch_that_counts() -> None:
 
 def test_a_loss_that_is_not_a_number_is_never_the_best() -> None:
     assert not EarlyStopping(patience=1).improved(0, float("nan"))
+
+
+def test_what_is_kept_is_the_average_of_the_weights(data: DataSet, tmp_path: Path) -> None:
+    _, plain = trained(data, tmp_path / "a.npz", replace(TRAINING, epochs=1))
+    _, averaged = trained(data, tmp_path / "b.npz", replace(TRAINING, epochs=1, average_decay=0.99))
+    _tf.seed_everything(0)
+    start = zoo.build("edge35k", input_shape=(28, 28, 1), classes=10).get_weights()
+    moved = [sum(float(np.abs(w - s).sum()) for w, s in zip(end, start, strict=True)) for end in (plain, averaged)]
+    assert 0 < moved[1] < 0.2 * moved[0], "four steps into an average over a hundred"
+
+
+def test_nothing_is_distorted_by_an_augmentation_of_zero(data: DataSet) -> None:
+    images = data.train.images[:16].astype(np.float32) / 255
+    seed = _tf.tf.constant([3, 4], _tf.tf.int64)
+    assert np.allclose(augmented(images, augmentation=UNMOVED, seed=seed), images, atol=1e-5)
+
+
+def test_the_same_seed_distorts_the_same_way_and_another_otherwise(data: DataSet) -> None:
+    images = data.train.images[:16].astype(np.float32) / 255
+    once, again, other = (
+        augmented(images, augmentation=DISTORTED, seed=_tf.tf.constant(seed, _tf.tf.int64)).numpy()
+        for seed in ([3, 4], [3, 4], [3, 5])
+    )
+    assert (once == again).all()
+    assert (once != other).any()
+    assert once.shape == images.shape
+    assert 0 <= once.min() <= once.max() <= 1
+    assert np.abs(once.sum() / images.sum() - 1) < 0.25, "a distorted digit keeps its ink, nearly"
+
+
+def test_a_shift_moves_the_ink_by_as_much_as_is_allowed() -> None:
+    image = np.zeros((64, 28, 28, 1), np.float32)
+    image[:, 14, 14] = 1
+    shifted = augmented(image, augmentation=replace(UNMOVED, shift_px=3.0), seed=_tf.tf.constant([1, 2], _tf.tf.int64))
+    rows, columns = (np.nonzero(shifted.numpy()[..., 0])[axis] for axis in (1, 2))
+    for places in (rows, columns):
+        assert places.min() >= 14 - 4
+        assert places.max() <= 14 + 4
+        assert places.max() - places.min() >= 4
+
+
+def test_distillation_is_as_published() -> None:
+    """By hand for one image: T = 2 softens logits by half, and the soft part counts T^2 times."""
+    hard, taught, said = np.array([[0.0, 1.0]]), np.array([[0.2, 0.8]]), np.array([[0.4, 0.6]])
+
+    def softened(p: np.ndarray) -> np.ndarray:
+        return np.sqrt(p) / np.sqrt(p).sum()
+
+    soft = -(softened(taught) * np.log(softened(said))).sum()
+    expected = 0.3 * -np.log(0.6) + 0.7 * 4 * soft
+    both = with_teacher(_tf.tf.constant(hard, _tf.tf.float32), _tf.tf.constant(taught, _tf.tf.float32))
+    said = _tf.tf.constant(said, _tf.tf.float32)
+    got = distillation_loss(Distillation(weight=0.7, temperature=2.0))(both, said)
+    assert float(got[0]) == pytest.approx(expected, rel=1e-4)
+    assert float(accuracy(both, said)[0]) == 1
+
+
+def test_smoothed_labels_add_up_to_one() -> None:
+    targets = smoothed(np.array([2]), classes=4, smoothing=0.2).numpy()
+    assert targets.sum() == pytest.approx(1)
+    assert targets[0].tolist() == pytest.approx([0.05, 0.05, 0.85, 0.05])
+
+
+def test_a_teacher_is_listened_to_and_must_know_the_classes(data: DataSet, tmp_path: Path) -> None:
+    class Always:
+        output_shape = (None, 10)
+
+        def __call__(self, images: object, training: bool) -> object:
+            return _tf.tf.one_hot(_tf.tf.zeros(_tf.tf.shape(images)[0], _tf.tf.int32), 10)
+
+    options = {"teacher": Always(), "distillation": Distillation(weight=1.0, temperature=1.0)}
+    result, _ = trained(data, tmp_path / "c.npz", TRAINING, **options)
+    zeros = float((data.validation.labels[:256] == 0).mean())
+    assert result.history[-1]["val_accuracy"] == pytest.approx(zeros), "its teacher sees zeros everywhere"
+    Always.output_shape = (None, 7)
+    with pytest.raises(ConfigError, match="the teacher answers with 7 classes, the network with 10"):
+        trained(data, tmp_path / "d.npz", TRAINING, **options)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgecnn import artifact, extras
 from edgecnn.artifact import Record
-from edgecnn.config import Clustering, Pruning, Training
+from edgecnn.config import Clustering, Distillation, Pruning, Teacher, Training, stated
 from edgecnn.errors import ConfigError
 from edgecnn.pipeline.workspace import (
     Workspace,
@@ -29,18 +29,45 @@ FILTER_IMAGES = 500  # tell which filters and units matter
 
 
 def train(work: Workspace) -> Path:
-    """Train the float32 baseline; return the path of its model."""
+    """Train the float32 baseline, after its teacher where the recipe has one; return the path of its model."""
     extras.require("train", needed_by="train")
+    config = work.config
+    settings = {"arch": config.arch, "training": stated(config.training)}
+    if config.teacher is None:
+        return _train(work, "baseline", config.arch, config.training, settings=settings)
+    teacher, distillation = _teach(work, config.teacher), config.teacher.distillation
+    settings |= {"distillation": stated(distillation)}
+    return _train(
+        work, "baseline", config.arch, config.training, settings=settings, teacher=teacher, distillation=distillation
+    )
+
+
+def _teach(work: Workspace, teacher: Teacher) -> Path:
+    settings = {"arch": teacher.arch, "training": stated(teacher.training)}
+    return _train(work, "teacher", teacher.arch, teacher.training, settings=settings)
+
+
+def _train(
+    work: Workspace,
+    recipe: str,
+    arch: str,
+    training: Training,
+    *,
+    settings: dict[str, Any],
+    teacher: Path | None = None,
+    distillation: Distillation | None = None,
+) -> Path:
+    """Train a network of the zoo from scratch; return the path of its model."""
     from edgecnn import _tf, zoo
 
-    path = work.run.model("baseline")
-    settings = {"arch": work.config.arch, "training": asdict(work.config.training)}
-    if is_complete(work, path, settings=settings, parents=()):
+    path, parents = work.run.model(recipe), () if teacher is None else (teacher,)
+    if is_complete(work, path, settings=settings, parents=parents):
         return path
+    taught = {} if teacher is None else {"teacher": recorded_model(teacher), "distillation": distillation}
     _tf.seed_everything(work.config.seed)
-    model = zoo.build(work.config.arch, input_shape=work.data.input_shape, classes=len(work.data.labels))
-    fitted = _fit(work, path, "train", work.config.training)(model)
-    _keep(work, path, model, fitted, recipe="baseline", settings=settings, parents=())
+    model = zoo.build(arch, input_shape=work.data.input_shape, classes=len(work.data.labels))
+    fitted = _fit(work, path, "train" if recipe == "baseline" else "teach", training)(model, **taught)
+    _keep(work, path, model, fitted, recipe=recipe, settings=settings, parents=parents)
     return path
 
 
@@ -75,7 +102,7 @@ def prune(
     parent = work.run.model(parent_recipe)
     recipe = _descendant(parent_recipe, pruned_name(pruning))
     path = work.run.model(recipe)
-    settings = _pruning_settings(pruning)
+    settings = {"pruning": stated(pruning)}
     if is_complete(work, path, settings=settings, parents=(parent,)):
         return recipe
     original = recorded_model(parent)
@@ -96,7 +123,7 @@ def cluster(work: Workspace, parent_recipe: str = "baseline", *, clusters: int |
     parent = work.run.model(parent_recipe)
     recipe = _descendant(parent_recipe, clustered_name(clustering))
     path = work.run.model(recipe)
-    settings = {"clustering": asdict(clustering)}
+    settings = {"clustering": stated(clustering)}
     if is_complete(work, path, settings=settings, parents=(parent,)):
         return recipe
     original = recorded_model(parent)
@@ -116,7 +143,7 @@ def train_quantized(work: Workspace, parent_recipe: str) -> str:
     _refuse_parent(work, parent_recipe, "quantize", ("qat",))
     recipe, parent = f"{parent_recipe}-qat", work.run.model(parent_recipe)
     path = work.run.model(recipe)
-    settings: dict[str, Any] = {"qat": asdict(work.config.qat), "calibration_images": QAT_CALIBRATION_IMAGES}
+    settings: dict[str, Any] = {"qat": stated(work.config.qat), "calibration_images": QAT_CALIBRATION_IMAGES}
     clustered = "clustering" in artifact.read_record(parent).settings
     if clustered:
         settings["preserve"] = "clusters"
@@ -162,15 +189,6 @@ def _refuse_parent(work: Workspace, recipe: str, command: str, stages: Iterable[
         if stage in made_by:
             float_ = "float " if stage == "qat" else ""
             raise ConfigError(f"{command}: {recipe} is {done[stage]} already; name its {float_}parent with --recipe")
-
-
-def _pruning_settings(pruning: Pruning) -> dict[str, Any]:
-    """Return what the record of a pruned model says of how; `method` and `rounds` where they are not the usual.
-
-    So records made before there was a choice still say the same as those made now.
-    """
-    usual = {"method": "magnitude", "rounds": 1}
-    return {"pruning": {key: value for key, value in asdict(pruning).items() if usual.get(key) != value}}
 
 
 def _pruned(work: Workspace, model: Any, pruning: Pruning, fit: Callable[..., Fit]) -> tuple[Any, Fit]:
@@ -230,7 +248,7 @@ def _keep(
     parameters, nonzero = _tf.weight_counts(model)
     best = fitted.history[fitted.best_epoch]
     record = Record(
-        stage="train" if recipe == "baseline" else "compress",
+        stage="train" if recipe in ("baseline", "teacher") else "compress",
         recipe=recipe,
         scheme="float32",
         artifact=path.name,

@@ -1,8 +1,8 @@
 """Fit a Keras classifier: seeded, resumable after a kill, best weights by validation loss.
 
-Everything random in an epoch (order of the images, dropout) is a function of (seed, epoch), and a checkpoint after
-each epoch holds weights, optimizer state and the early-stopping state. A fit that was killed and started again
-therefore ends with the same bytes as one that was not.
+Everything random in an epoch (order of the images, their distortion, dropout) is a function of (seed, epoch), and a
+checkpoint after each epoch holds weights, optimizer state and the early-stopping state. A fit that was killed and
+started again therefore ends with the same bytes as one that was not.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecnn._tf import keras, tf
+from edgecnn._tf import keras, predict, tf
 from edgecnn.artifact import library_versions, write_atomic
-from edgecnn.config import Training
-from edgecnn.errors import ArtifactError, GateError
+from edgecnn.config import Distillation, Training
+from edgecnn.errors import ArtifactError, ConfigError, GateError
+from edgecnn.train.augmentation import augmented
+from edgecnn.train.objective import accuracy, distillation_loss, smoothed, with_teacher
 
 # Called with (steps done, steps in all, metrics so far); for progress bars.
 Observer = Callable[[int, int, dict[str, float]], None]
@@ -70,35 +73,41 @@ def fit(
     seed: int,
     checkpoint: Path,
     first_epoch: int = 0,
+    teacher: Any = None,
+    distillation: Distillation | None = None,
     callbacks: Sequence[Any] = (),
     observe: Observer = lambda done, total, metrics: None,
 ) -> Fit:
     """Train `model` in place and leave it with its best weights by validation loss.
 
-    Images are uint8 [N, H, W, C], labels int64 [N]. Epochs before `first_epoch` do not compete for the best. A
-    `checkpoint` of the same settings is continued from; the file is the caller's to remove once the result is safe.
-    Raises `GateError` when the validation loss is never a number.
+    Images are uint8 [N, H, W, C], labels int64 [N]. Epochs before `first_epoch` do not compete for the best. The
+    `teacher`, a Keras model, answers for the same distorted images as the `distillation` says. A `checkpoint` of the
+    same settings is continued from; the file is the caller's to remove once the result is safe. Raises `GateError`
+    when the validation loss is never a number.
     """
-    _compile(model, training.learning_rate)
+    _check_teacher(teacher, model)
+    steps = -(-len(train[0]) // training.batch_size)
+    _set_dropout(model, training.dropout)
+    _compile(model, training, steps, distillation)
     stopping = EarlyStopping(training.patience, first_epoch)
     result = Fit()
-    identity = _identity(model, training, seed, first_epoch, train[0])
+    identity = _identity(model, [asdict(training), distillation and asdict(distillation), seed, first_epoch], train[0])
     best = _resume(model, checkpoint, identity, stopping, result)
-    steps = -(-len(train[0]) // training.batch_size)
     progress = _Progress(steps, training.epochs, observe)
     for epoch in range(len(result.history), training.epochs):
         if result.history and stopping.should_stop(epoch - 1):
             break
         _reseed(model, seed, epoch)
         order = np.random.default_rng((seed, epoch)).permutation(len(train[0]))
-        batches = _batches(train[0][order], train[1][order], training.batch_size)
+        batches = _batches(train[0][order], train[1][order], model, training, (seed, epoch), teacher)
         progress.begin(epoch)
         fitted = model.fit(batches, epochs=epoch + 1, initial_epoch=epoch, verbose=0, callbacks=[*callbacks, progress])
-        loss, accuracy = model.evaluate(_batches(*validation, 512), verbose=0)
         row = {key: float(values[0]) for key, values in fitted.history.items()}
-        result.history.append({**row, "val_loss": float(loss), "val_accuracy": float(accuracy)})
-        if stopping.improved(epoch, loss):
-            best = model.get_weights()
+        with _averaged(model, training):
+            loss, top1 = _evaluate(model, *validation)
+            result.history.append({**row, "val_loss": loss, "val_accuracy": top1})
+            if stopping.improved(epoch, loss):
+                best = model.get_weights()
         _save(model, checkpoint, identity, stopping, result, best)
         progress.end(result.history[-1])
     progress.finish()
@@ -137,18 +146,97 @@ class _Progress(keras.callbacks.Callback):  # type: ignore[misc]
         self._observe(self._total, self._total, self._metrics)
 
 
-def _compile(model: Any, learning_rate: float) -> None:
-    model.compile(
-        optimizer=keras.optimizers.Adam(learning_rate),
-        loss="sparse_categorical_crossentropy",
-        metrics=["accuracy"],
-    )
+def _compile(model: Any, training: Training, steps: int, distillation: Distillation | None) -> None:
+    averaging = {"use_ema": True, "ema_momentum": training.average_decay} if training.average_decay else {}
+    rate = _learning_rate(training, steps)
+    if training.weight_decay:
+        optimizer = keras.optimizers.AdamW(rate, weight_decay=training.weight_decay, **averaging)
+    else:
+        optimizer = keras.optimizers.Adam(rate, **averaging)
+    if distillation is not None:
+        model.compile(optimizer=optimizer, loss=distillation_loss(distillation), metrics=[accuracy])
+    else:
+        kind = "categorical" if training.label_smoothing else "sparse_categorical"
+        model.compile(optimizer=optimizer, loss=f"{kind}_crossentropy", metrics=["accuracy"])
     model.optimizer.build(model.trainable_variables)  # its variables exist before a checkpoint sets them
 
 
-def _batches(images: NDArray[np.uint8], labels: NDArray[np.int64], size: int) -> Any:
-    scaled = lambda x, y: (tf.cast(x, tf.float32) / 255.0, y)  # noqa: E731
-    return tf.data.Dataset.from_tensor_slices((images, labels)).batch(size).map(scaled).prefetch(2)
+def _learning_rate(training: Training, steps: int) -> Any:
+    """Return the learning rate, or the schedule of it by step, which the optimizer counts and a checkpoint holds."""
+    if training.schedule == "constant":
+        return training.learning_rate
+    warmup = round(training.warmup_epochs * steps)
+    return keras.optimizers.schedules.CosineDecay(
+        0.0 if warmup else training.learning_rate,
+        training.epochs * steps - warmup,
+        warmup_target=training.learning_rate if warmup else None,
+        warmup_steps=warmup,
+    )
+
+
+def _check_teacher(teacher: Any, model: Any) -> None:
+    if teacher is not None and teacher.output_shape != model.output_shape:
+        raise ConfigError(
+            f"fit: the teacher answers with {teacher.output_shape[-1]} classes, the network with "
+            f"{model.output_shape[-1]}; give a teacher of the same data set"
+        )
+
+
+def _set_dropout(model: Any, rate: float | None) -> None:
+    for layer in model._flatten_layers():
+        if rate is not None and isinstance(layer, keras.layers.Dropout):
+            layer.rate = rate
+
+
+def _batches(
+    images: NDArray[np.uint8],
+    labels: NDArray[np.int64],
+    model: Any,
+    training: Training,
+    seed: tuple[int, int],
+    teacher: Any,
+) -> Any:
+    """Return batches of (float32 images in [0, 1], labels or targets).
+
+    Images are distorted as (seed, epoch, number of the batch) says.
+    """
+    classes = model.output_shape[-1]
+    base = int(np.random.SeedSequence((*seed, 0xA06)).generate_state(1, np.uint32)[0])
+
+    def prepared(number: Any, pixels: Any, truth: Any) -> tuple[Any, Any]:
+        x = tf.cast(pixels, tf.float32) / 255.0
+        if training.augmentation is not None:
+            x = augmented(x, augmentation=training.augmentation, seed=tf.stack([tf.constant(base, tf.int64), number]))
+        if teacher is None and not training.label_smoothing:
+            return x, truth
+        targets = smoothed(truth, classes=classes, smoothing=training.label_smoothing)
+        return x, targets if teacher is None else with_teacher(targets, teacher(x, training=False))
+
+    batched = tf.data.Dataset.from_tensor_slices((images, labels)).batch(training.batch_size).enumerate()
+    flat = batched.map(lambda number, pair: prepared(number, *pair), num_parallel_calls=2, deterministic=True)
+    return flat.prefetch(2)
+
+
+def _evaluate(model: Any, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> tuple[float, float]:
+    """Return the cross-entropy with the plain labels, and top-1."""
+    probabilities = predict(model, images).astype(np.float64)
+    own = probabilities[np.arange(len(labels)), labels]
+    return float(-np.log(np.maximum(own, 1e-7)).mean()), float((probabilities.argmax(axis=1) == labels).mean())
+
+
+@contextmanager
+def _averaged(model: Any, training: Training) -> Iterator[None]:
+    """Give `model` the moving average of its weights meanwhile (B. Polyak, A. Juditsky, 1992), if it has one."""
+    if not training.average_decay:
+        yield
+        return
+    variables, averages = model.trainable_variables, model.optimizer._model_variables_moving_average
+    trained = [variable.numpy() for variable in variables]
+    for variable, average in zip(variables, averages, strict=True):
+        variable.assign(average)
+    yield
+    for variable, value in zip(variables, trained, strict=True):
+        variable.assign(value)
 
 
 def _reseed(model: Any, seed: int, epoch: int) -> None:
@@ -159,9 +247,9 @@ def _reseed(model: Any, seed: int, epoch: int) -> None:
             generator.reset_from_seed(int(entropy[0]))
 
 
-def _identity(model: Any, training: Training, seed: int, first_epoch: int, images: NDArray[np.uint8]) -> str:
+def _identity(model: Any, settings: list[Any], images: NDArray[np.uint8]) -> str:
     """Return a digest of all that a checkpoint must share with the fit that continues it."""
-    digest = hashlib.sha256(json.dumps([asdict(training), seed, first_epoch, library_versions()]).encode())
+    digest = hashlib.sha256(json.dumps([*settings, library_versions()]).encode())
     for array in (images, *model.get_weights()):
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
