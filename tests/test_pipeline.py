@@ -15,7 +15,7 @@ import pytest
 
 from edgecnn import artifact, zoo
 from edgecnn.artifact import Run
-from edgecnn.config import Training, configure
+from edgecnn.config import Distillation, Teacher, Training, configure
 from edgecnn.errors import ArtifactError, ConfigError, GateError
 from edgecnn.pipeline import (
     Target,
@@ -151,6 +151,20 @@ def test_an_interrupt_that_a_destructor_swallows_is_raised_at_the_next_step() ->
         Swallows()
         with pytest.raises(KeyboardInterrupt):
             observe("train", 1, 2, {})
+
+
+def test_a_teacher_is_trained_first_and_recorded_as_parent(tmp_path: Path) -> None:
+    config = configure(data="digits", recipe="quick", epochs=1)
+    teacher = Teacher(arch="edge35k", training=config.training, distillation=Distillation(weight=0.5, temperature=2.0))
+    with begin(replace(config, teacher=teacher), tmp_path / "run") as work:
+        path = train(work)
+        record = artifact.checked(path)
+        assert list(record.parents) == ["../teacher/model.keras"]
+        assert record.settings["distillation"] == {"weight": 0.5, "temperature": 2.0}
+        assert train(work) == path, "what is complete is not trained again"
+        assert work.run.recipes() == ["baseline"]
+    assert read_config(Run(tmp_path / "run")).teacher == teacher
+    assert [problem for _, problem in artifact.verify(tmp_path / "run") if problem] == []
 
 
 def test_another_seed_gives_other_bytes(quick_run: Path, edgecnn: Edgecnn, tmp_path: Path) -> None:

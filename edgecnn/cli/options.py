@@ -12,7 +12,7 @@ ArchOption = Annotated[str, typer.Option("--arch", help="Architecture by name.")
 RecipeOption = Annotated[
     str | None,
     typer.Option(
-        "--recipe", help="Training recipe: seed, small or quick. Default: the data set's.", show_default=False
+        "--recipe", help="Training recipe: seed, strong, small or quick. Default: the data set's.", show_default=False
     ),
 ]
 EpochsOption = Annotated[int | None, typer.Option("--epochs", help="Epochs at most, instead of the recipe's.")]
