@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 from edgecnn.device import DeviceError, ImageError, ModelError, Predictor, RuntimeMissingError
 from edgecnn.device.predictor import decode_output, input_encoding
 from edgecnn.device.preprocessing import fit_to_mnist, read_gray, to_mnist
-from edgecnn.device.runtimes import RUNTIMES, TensorSpec, installed, pick
+from edgecnn.device.runtimes import RUNTIMES, TensorSpec, installed, load, pick
 from tests.conftest import ROOT
 
 
