@@ -285,10 +285,11 @@ def test_every_scheme_has_its_errors_in_order(quick_run: Path, images: np.ndarra
 def test_a_tampered_layer_has_the_lowest_sqnr(images: np.ndarray, tmp_path: Path, suffix: str) -> None:
     source = RELEASED / f"int8{suffix}"
     reader: Callable[[bytes], list] = {".tflite": tflite.operations, ".onnx": onnx.operations}[suffix]
-    kernel = [o.kernel for o in reader(source.read_bytes()) if o.kernel is not None][1].stored.tobytes()
+    second = [o.kernel for o in reader(source.read_bytes()) if o.kernel is not None][1]
+    kernel, zero = second.stored.tobytes(), np.unique(second.zero_point).astype(second.stored.dtype).tobytes()
     assert source.read_bytes().count(kernel) == 1
     model = tmp_path / f"tampered{suffix}"
-    model.write_bytes(source.read_bytes().replace(kernel, bytes(len(kernel))))
+    model.write_bytes(source.read_bytes().replace(kernel, zero * len(kernel)))
     whole, tampered = (
         [
             layer

@@ -97,7 +97,7 @@ class UnreadError(Exception):
 
 @contextmanager
 def reading(where: str) -> Iterator[None]:
-    """Raise `ArtifactError`, naming `where`, for all that a damaged file makes its reader raise; for `UnreadError` too."""
+    """Raise `ArtifactError`, naming `where`, for all that a damaged file makes its reader raise; for `UnreadError`."""
     try:
         yield
     except UnreadError as error:
