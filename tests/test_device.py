@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 from edgecnn.device import DeviceError, ImageError, ModelError, Predictor, RuntimeMissingError
 from edgecnn.device.predictor import decode_output, input_encoding
 from edgecnn.device.preprocessing import fit_to_mnist, read_gray, to_mnist
-from edgecnn.device.runtimes import RUNTIMES, TensorSpec, installed, pick
+from edgecnn.device.runtimes import RUNTIMES, TensorSpec, installed, load, pick
 from tests.conftest import ROOT
 
 
@@ -303,3 +303,21 @@ def test_every_runtime_agrees(model: Path) -> None:
     assert len(results) >= 2
     for other in results[1:]:
         assert np.abs(results[0] - other).max() < 0.3
+
+
+def test_open_sizes_are_kept_open_until_arrays_come(tmp_path: Path) -> None:
+    from edgecnn._tf import keras, tf
+
+    layers = [keras.layers.Input((None, None, 3), name="x"), keras.layers.Conv2D(2, 3, padding="valid", name="c")]
+    path = tmp_path / "open.tflite"
+    path.write_bytes(tf.lite.TFLiteConverter.from_keras_model(keras.Sequential(layers, name="o")).convert())
+    loaded = load(path)
+    assert loaded.inputs[0].shape == (-1, -1, -1, 3)
+    assert loaded.outputs[0].shape == (-1, -1, -1, 2)
+    assert [loaded.invoke([np.zeros((1, h, w, 3), np.float32)])[0].shape for h, w in ((5, 7), (3, 4))] == [
+        (1, 3, 5, 2),
+        (1, 1, 2, 2),
+    ]
+    with pytest.raises(ModelError, match=r"open.tflite: --shape is \[1, 5, 7, 4\]; expected \[-1, -1, -1, 3\]"):
+        load(path, shape=[1, 5, 7, 4])
+    assert load(path, shape=[1, 5, 7, 3]).outputs[0].shape == (1, 3, 5, 2)

@@ -285,10 +285,11 @@ def test_every_scheme_has_its_errors_in_order(quick_run: Path, images: np.ndarra
 def test_a_tampered_layer_has_the_lowest_sqnr(images: np.ndarray, tmp_path: Path, suffix: str) -> None:
     source = RELEASED / f"int8{suffix}"
     reader: Callable[[bytes], list] = {".tflite": tflite.operations, ".onnx": onnx.operations}[suffix]
-    kernel = [o.kernel for o in reader(source.read_bytes()) if o.kernel is not None][1].stored.tobytes()
+    second = [o.kernel for o in reader(source.read_bytes()) if o.kernel is not None][1]
+    kernel, zero = second.stored.tobytes(), np.unique(second.zero_point).astype(second.stored.dtype).tobytes()
     assert source.read_bytes().count(kernel) == 1
     model = tmp_path / f"tampered{suffix}"
-    model.write_bytes(source.read_bytes().replace(kernel, bytes(len(kernel))))
+    model.write_bytes(source.read_bytes().replace(kernel, zero * len(kernel)))
     whole, tampered = (
         [
             layer
@@ -372,3 +373,210 @@ def test_without_images_the_weights_are_compared_and_it_says_so(
     refused = edgecnn("inspect", tmp_path / "int8.onnx", "--data", "digits")
     assert refused.returncode == 2
     assert "--data: does not apply here" in refused.stderr
+
+
+def converted(model: object) -> bytes:
+    from edgecnn._tf import tf
+
+    return bytes(tf.lite.TFLiteConverter.from_keras_model(model).convert())
+
+
+def sums(content: bytes, suffix: str) -> tuple[int | None, ...]:
+    return tuple(cost_of(content, suffix).values())
+
+
+def seeded(model: object) -> object:
+    """Give the Keras model weights of which none is zero and no two tensors are the same."""
+    rng = np.random.default_rng(0)
+    model.set_weights([rng.uniform(0.5, 1, w.shape) for w in model.get_weights()])
+    return model
+
+
+def test_macs_of_a_tflite_with_open_sizes_are_unknown() -> None:
+    from edgecnn._tf import keras
+
+    layers = keras.layers
+    pixels = layers.Input((None, None, 3), name="x")
+    pooled = layers.GlobalAveragePooling2D(name="g")(layers.Conv2D(2, 3, name="c")(pixels))
+    content = converted(seeded(keras.Model(pixels, layers.Dense(4, name="d")(pooled))))
+    convolution = inspect_bytes(content, ".tflite")[0]
+    assert convolution.output_shape == (-1, -1, -1, 2)
+    assert (convolution.parameters, convolution.macs) == (3 * 3 * 3 * 2 + 2, None)
+    assert sums(content, ".tflite") == (56 + 12, 56 + 12, None, None)
+
+
+def test_an_open_size_that_moved_to_the_batch_makes_macs_unknown() -> None:
+    from edgecnn._tf import keras, tf
+
+    rows = keras.layers.Input((None, 6), name="x")
+    flat = keras.layers.Lambda(lambda t: tf.reshape(t, (-1, 6)), name="f")(rows)
+    content = converted(keras.Model(rows, keras.layers.Dense(4, name="d")(flat)))
+    dense = next(layer for layer in inspect_bytes(content, ".tflite") if layer.kind == "FULLY_CONNECTED")
+    assert dense.output_shape == (-1, 4)
+    assert dense.macs is None
+
+
+def test_an_lstm_has_parameters_and_unknown_macs(tmp_path: Path) -> None:
+    from edgecnn._tf import keras, save_model
+
+    steps = keras.layers.Input((4, 3), batch_size=1, name="x")
+    model = keras.Model(steps, keras.layers.Dense(2, name="d")(keras.layers.LSTM(5, name="l")(steps)))
+    content = converted(seeded(model))
+    parameters = 4 * (3 * 5 + 5 * 5 + 5) + (5 * 2 + 2)
+    assert sums(content, ".tflite") == (parameters, parameters, None, None)
+    layers = inspect_bytes(content, ".tflite")
+    (lstm,) = (layer for layer in layers if layer.parameters == 180)
+    assert (lstm.macs, lstm.effective_macs) == (None, None)
+    headings, rows = layer_table(layer_figures(layers))
+    places = [headings.index("MACs"), headings.index("effective MACs")]
+    by_kind = {row[1]: [row[place] for place in places] for row in rows[:-1]}
+    assert by_kind[lstm.kind] == ["-", "-"]
+    assert by_kind["FULLY_CONNECTED"] == ["10", "10"]
+    assert [rows[-1][place] for place in places] == ["-", "-"]
+    assert "MACs %" not in headings
+    (tmp_path / "model.keras").write_bytes(save_model(model, suffix=".keras"))
+    keras_layers = inspect_file(tmp_path / "model.keras")
+    assert [(layer.parameters, layer.macs) for layer in keras_layers] == [(0, 0), (180, None), (12, 10)]
+
+
+def test_alphas_scales_and_tables_are_parameters_without_macs() -> None:
+    from edgecnn._tf import keras
+
+    layers = keras.layers
+    tokens = layers.Input((6,), batch_size=1, name="x", dtype="int32")
+    found = layers.Embedding(7, 4, name="e")(tokens)  # 28
+    bent = layers.PReLU(shared_axes=[1], name="p")(found)  # 4
+    content = converted(seeded(keras.Model(tokens, layers.Dense(3, name="d")(bent))))  # 15, over 6 rows
+    assert sums(content, ".tflite") == (28 + 4 + 15, 28 + 4 + 15, 6 * 4 * 3, 6 * 4 * 3)
+
+
+def test_a_product_of_activations_has_unknown_macs() -> None:
+    from edgecnn._tf import keras
+
+    given = [keras.layers.Input((4, 4), batch_size=1, name=name) for name in "ab"]
+    assert sums(converted(keras.Model(given, keras.layers.Dot(2, name="d")(given))), ".tflite") == (0, 0, None, None)
+    content = onnx_of([("MatMul", "x other", "y", {})], {}, inputs={"x": [1, 4, 4], "other": [1, 4, 4]})
+    assert sums(content, ".onnx") == (0, 0, None, None)
+
+
+def retyped(content: bytes, kind: str) -> bytes:
+    """Return a .tflite with the type of its first kernel changed."""
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    graph = model.subgraphs[0]
+    graph.tensors[graph.operators[0].inputs[1]].type = getattr(schema.TensorType, kind)
+    builder = flatbuffers.Builder(len(content))
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def test_weights_of_another_type_are_named_and_not_called_damaged() -> None:
+    import onnx as format
+
+    from edgecnn._tf import keras
+
+    given = keras.layers.Input((6,), batch_size=1, name="x")
+    content = converted(keras.Model(given, keras.layers.Dense(4, use_bias=False, name="d")(given)))
+    with pytest.raises(ArtifactError, match=r"^here: tensor \S+ is INT4; expected one of FLOAT32, ") as caught:
+        inspect_bytes(retyped(content, "INT4"), ".tflite", where="here")
+    assert "damaged" not in str(caught.value)
+    int4 = format.helper.make_tensor("w", format.TensorProto.INT4, [2, 2], [1, 2, 3, 4])
+    content = onnx_of([("DequantizeLinear", "w s", "v", {}), ("MatMul", "x v", "y", {})], {"s": np.float32(1)}, [int4])
+    with pytest.raises(ArtifactError, match=r"^here: tensor w is int4; expected one of float32, ") as caught:
+        inspect_bytes(content, ".onnx", where="here")
+    assert "damaged" not in str(caught.value)
+
+
+def onnx_of(
+    nodes: list[tuple[str, str, str, dict]],
+    constants: dict[str, np.ndarray],
+    more: tuple | list = (),
+    *,
+    inputs: dict[str, list[int]] | None = None,
+    dtypes: tuple[str, str] = ("FLOAT", "FLOAT"),
+    output: list[int] | None = None,
+) -> bytes:
+    """Return an ONNX file of nodes (kind, inputs, outputs, attributes); what is named "c..." is a Constant node."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    stored = {name: numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()}
+    made = [helper.make_node("Constant", [], [name], value=t) for name, t in stored.items() if name[0] == "c"]
+    for kind, given, returned, attributes in nodes:
+        domain = "com.microsoft" if kind == "QGemm" else ""
+        made.append(helper.make_node(kind, given.split(), returned.split(), domain=domain, **attributes))
+    shapes = inputs or {"x": [1, 2]}
+    graph = helper.make_graph(
+        made,
+        "g",
+        [helper.make_tensor_value_info(name, getattr(TensorProto, dtypes[0]), shape) for name, shape in shapes.items()],
+        [helper.make_tensor_value_info(nodes[-1][2], getattr(TensorProto, dtypes[1]), output)],
+        [*(t for name, t in stored.items() if name[0] != "c"), *more],
+    )
+    opsets = [helper.make_opsetid("", 21), helper.make_opsetid("com.microsoft", 1)]
+    return bytes(helper.make_model(graph, opset_imports=opsets, ir_version=10).SerializeToString())
+
+
+KERNEL = np.array([3, 5, 3, 7, 9, 11, 1, 2], np.uint8)  # of which two are the zero point 3
+SCALE, ZERO = np.float32(0.5), np.uint8(3)
+ON_IMAGE = {"x": [1, 1, 4, 4]}
+INTEGER_NODES = {
+    # 2 kernels of 2x2 on 4x4: 3x3 positions
+    "ConvInteger": ("x w z zw", (2, 1, 2, 2), ON_IMAGE, 0, 9),
+    "QLinearConv": ("x s z w sw zw s z b", (2, 1, 2, 2), ON_IMAGE, 2, 9),
+    # 3 rows
+    "MatMulInteger": ("x w z zw", (4, 2), {"x": [3, 4]}, 0, 3),
+    "QLinearMatMul": ("x s z w sw zw s z", (4, 2), {"x": [3, 4]}, 0, 3),
+    "QGemm": ("x s z w sw zw b s z", (4, 2), {"x": [3, 4]}, 2, 3),
+}
+
+
+@pytest.mark.parametrize("kind", INTEGER_NODES)
+def test_integer_nodes_count_kernel_and_bias_and_no_scales(kind: str) -> None:
+    given, shape, inputs, biases, uses = INTEGER_NODES[kind]
+    constants = {"w": KERNEL.reshape(shape), "s": SCALE, "sw": SCALE, "z": ZERO, "zw": ZERO, "b": np.int32([1, 2])}
+    used = {name: value for name, value in constants.items() if name in given.split()}
+    dtypes = ("UINT8", "INT32" if kind.endswith("Integer") else "UINT8")
+    output = [3, 2] if kind == "QGemm" else None  # ONNX infers no shapes for nodes that are not its own
+    content = onnx_of([(kind, given, "y", {})], used, inputs=inputs, dtypes=dtypes, output=output)
+    assert sums(content, ".onnx") == (8 + biases, 6 + biases, 8 * uses, 6 * uses)
+
+
+def test_constant_nodes_are_weights() -> None:
+    content = onnx_of(
+        [("MatMul", "x c1", "h", {}), ("Add", "h c2", "y", {})],
+        {"c1": np.float32([[1, 0, 2]] * 2), "c2": np.ones(3, np.float32)},
+    )
+    assert [layer.kind for layer in inspect_bytes(content, ".onnx")] == ["MatMul", "Add"]
+    assert [o.kind for o in onnx.operations(content)] == ["MatMul", "Add"]
+    assert sums(content, ".onnx") == (6 + 3, 4 + 3, 6, 4)
+
+
+def test_a_shared_kernel_is_counted_once_and_multiplies_twice() -> None:
+    nodes = [("MatMul", "x w", "h", {}), ("Identity", "w", "v", {}), ("MatMul", "h v", "y", {})]
+    content = onnx_of(nodes, {"w": np.ones((2, 2), np.float32)})
+    layers = [layer for layer in inspect_bytes(content, ".onnx") if layer.kind == "MatMul"]
+    assert [(layer.parameters, layer.macs, layer.weight_bytes) for layer in layers] == [(4, 4, 16), (0, 4, 0)]
+
+
+def test_onnx_normalization_has_parameters_and_recurrence_unknown_macs() -> None:
+    four = dict.fromkeys(("s", "b", "m", "v"), np.ones(3, np.float32))
+    content = onnx_of([("BatchNormalization", "x s b m v", "y", {})], four, inputs={"x": [1, 3, 4, 4]})
+    assert sums(content, ".onnx") == (12, 12, 0, 0)
+    weights = {"w": np.ones((1, 15, 3), np.float32), "r": np.ones((1, 15, 5), np.float32)}  # a GRU of 3 to 5
+    content = onnx_of([("GRU", "x w r", "y", {"hidden_size": 5})], weights, inputs={"x": [4, 1, 3]})
+    assert sums(content, ".onnx") == (45 + 75, 45 + 75, None, None)
+
+
+def test_settings_and_shapes_are_no_parameters() -> None:
+    constants = {"low": np.float32(0), "high": np.float32(6), "shape": np.array([2, 1]), "pads": np.array([0, 1, 0, 1])}
+    nodes = [("Clip", "x low high", "a", {}), ("Reshape", "a shape", "b", {}), ("Pad", "b pads low", "y", {})]
+    assert sums(onnx_of(nodes, constants), ".onnx") == (0, 0, 0, 0)
+
+
+@needs_released
+@pytest.mark.parametrize("file", ["float32.tflite", "int8.tflite", "float32.onnx", "int8.onnx"])
+def test_the_released_model_costs_what_it_did(file: str) -> None:
+    cost = cost_of((RELEASED / file).read_bytes(), Path(file).suffix)
+    assert (cost["parameters"], cost["macs"]) == (35_030, 1_677_288)

@@ -54,6 +54,15 @@ def foreign(tmp_path_factory: pytest.TempPathFactory) -> Path:
     signature = (tf.TensorSpec((1, None, None, 1), tf.float32, name="x"),)
     converted, _ = tf2onnx.convert.from_keras(flexible, input_signature=signature, opset=17)
     (folder / "open.onnx").write_bytes(converted.SerializeToString())
+    fixed, _ = tf2onnx.convert.from_keras(
+        keras.Model(given, both[1]), input_signature=(tf.TensorSpec((1, 8, 8, 1), tf.float32, name="x"),), opset=17
+    )
+    (folder / "fixed.onnx").write_bytes(fixed.SerializeToString())
+    (folder / "batch.tflite").write_bytes(tf.lite.TFLiteConverter.from_keras_model(keras.Model(given, both)).convert())
+    # The kernel does not fit on the 1x1 that LiteRT takes for what is open.
+    convolution = [layers.Input((None, None, 3), name="x"), layers.Conv2D(2, 3, name="c"), *flexible.layers[-1:]]
+    opened = tf.lite.TFLiteConverter.from_keras_model(keras.Sequential(convolution, name="o")).convert()
+    (folder / "open.tflite").write_bytes(opened)
     return folder
 
 
@@ -130,11 +139,44 @@ def test_scores_that_are_no_probabilities_have_an_accuracy_and_no_calibration(fo
     assert "pixels were given as 0 to 1" in row["note"]
 
 
-def test_an_open_size_needs_a_shape(foreign: Path) -> None:
-    with Subject(foreign / "open.onnx", "ort", shape=[1, 12, 9, 1]) as subject:
-        assert subject.inputs[0]["shape"] == [1, 12, 9, 1]
-    with pytest.raises(SubjectError, match=r"input x is \[1, -1, -1, 1\]; pass --shape"):
-        Subject(foreign / "open.onnx", "ort")
+@pytest.mark.parametrize(
+    ("file", "runtime", "channels", "declared"),
+    [("open.onnx", "ort", 1, r"x is \[1, -1, -1, 1\]"), ("open.tflite", "litert", 3, r"\S+ is \[-1, -1, -1, 3\]")],
+)
+def test_an_open_size_needs_a_shape(foreign: Path, file: str, runtime: str, channels: int, declared: str) -> None:
+    with Subject(foreign / file, runtime, shape=[1, 12, 9, channels]) as subject:
+        assert subject.inputs[0]["shape"] == [1, 12, 9, channels]
+        assert subject.ask("turn", runs=3, seconds=0.0)["runs"] == 3
+    with pytest.raises(SubjectError, match=rf"{file}: input {declared}; pass --shape"):
+        Subject(foreign / file, runtime)
+    for shape in ([1, 12, 9], [1, 12, 9, channels + 1], [1, 0, 9, channels]):
+        with pytest.raises(
+            SubjectError, match=r"--shape is \[1, .*; expected \[.*-1, -1, .*; pass such a --shape"
+        ) as caught:
+            Subject(foreign / file, runtime, shape=shape)
+        assert f"{file}: --shape is {shape}; " in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("file", "runtime", "declared"),
+    [("vector.tflite", "litert", r"\S+ is \[1, 640\]"), ("fixed.onnx", "ort", r"x is \[1, 8, 8, 1\]")],
+)
+@pytest.mark.parametrize("shape", [[1, 640], [1, 8, 8, 1], [2, 640], [1, 9, 9, 1]])
+def test_a_shape_for_fixed_sizes_is_refused(
+    foreign: Path, file: str, runtime: str, declared: str, shape: list[int]
+) -> None:
+    expected = rf"{file}: --shape is \{shape}; expected none: input {declared}, all sizes fixed; leave --shape out$"
+    with pytest.raises(SubjectError, match=expected):
+        Subject(foreign / file, runtime, shape=shape)
+
+
+def test_an_open_batch_needs_no_shape_and_takes_one(foreign: Path) -> None:
+    with Subject(foreign / "batch.tflite", "litert") as subject:
+        assert subject.inputs[0]["shape"] == [-1, 8, 8, 1]
+        assert subject.ask("turn", runs=3, seconds=0.0)["runs"] == 3
+    with Subject(foreign / "batch.tflite", "litert", shape=[5, 8, 8, 1]) as subject:
+        assert subject.inputs[0]["shape"] == [5, 8, 8, 1]
+        assert [output["shape"][0] for output in subject.outputs] == [5, 5]
 
 
 def test_a_subject_can_be_pinned(quick_run: Path) -> None:
@@ -154,6 +196,7 @@ def test_bench_measures_foreign_models_and_says_why_not_more(edgecnn: Edgecnn, f
     done = edgecnn("bench", "--quick", foreign, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "open.onnx (ort): " in done.stdout
+    assert "open.tflite (litert): " in done.stdout
     assert "pass --shape" in done.stdout
     assert "vector.tflite" in done.stdout
     refused = edgecnn("bench", "--quick", "--data", "digits", foreign / "vector.tflite", cwd=tmp_path)

@@ -29,7 +29,7 @@ class Worker:
     def __init__(self, model: Path, runtime: str, threads: int, shape: list[int] | None) -> None:
         self._model = _loaded(model, runtime, threads, shape)
         for spec in self._model.inputs:
-            if any(size < 0 for size in spec.shape[1:]):
+            if runtimes.has_open_sizes(spec):
                 raise ModelError(f"{model}: input {spec.name} is {list(spec.shape)}; pass --shape with every size")
         self._arrays = [runtimes.zeros(spec) for spec in self._model.inputs]
         self._predictor: Predictor | None = None

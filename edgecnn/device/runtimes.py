@@ -71,11 +71,11 @@ def load(
 ) -> LoadedModel:
     """Return the model in `path`, in `runtime` or the first installed one that takes its format.
 
-    `shape` is given to the one input of a model that leaves sizes open. `probe_first` tries a model without a record
-    in a child process; leave it out where the calling process may die.
+    `shape` is given to the first input, of a model that leaves sizes of it open. `probe_first` tries a model without
+    a record in a child process; leave it out where the calling process may die.
 
-    Raises `ModelError` for a file that is absent, damaged or differs from its record, `RuntimeMissingError` when
-    nothing installed can run it.
+    Raises `ModelError` for a file that is absent, damaged or differs from its record and for a `shape` that does not
+    fit, `RuntimeMissingError` when nothing installed can run it.
     """
     if not 1 <= threads <= MAX_THREADS:
         raise DeviceError(f"--threads: {threads}; expected 1 to {MAX_THREADS}")
@@ -86,8 +86,8 @@ def load(
     try:
         with quiet():
             inputs, outputs, invoke = RUNTIMES[chosen].load(content, threads, shape)
-    except DeviceError:
-        raise
+    except ModelError as error:  # the loaders do not know the path
+        raise ModelError(f"{path}: {error}") from None
     except Exception as error:  # the runtimes raise almost anything for a file they cannot read
         raise ModelError(f"{path}: {chosen} cannot load it ({_one_line(error)}); export it again") from None
     return LoadedModel(path, chosen, inputs, outputs, invoke)
@@ -155,13 +155,38 @@ def vouched_for(path: Path, content: bytes) -> bool:
     return True
 
 
+def check_shape(spec: TensorSpec, shape: Sequence[int]) -> None:
+    """Raise `ModelError` unless `shape` is what the input `spec` says, with a size for each one left open."""
+    if not spec.shape:
+        return  # no rank is stated
+    if min(spec.shape) > 0:
+        raise ModelError(
+            f"--shape is {list(shape)}; expected none: input {spec.name} is {list(spec.shape)}, all sizes fixed; "
+            f"leave --shape out"
+        )
+    pairs = zip(shape, spec.shape, strict=False)
+    if len(shape) != len(spec.shape) or any(given < 1 or size not in (given, -1) for given, size in pairs):
+        raise ModelError(
+            f"--shape is {list(shape)}; expected {list(spec.shape)}, the sizes of input {spec.name}, with a number "
+            f"for each -1; pass such a --shape"
+        )
+
+
+def has_open_sizes(spec: TensorSpec) -> bool:
+    """Return whether more of an input's shape is open than its batch, so that only a given shape makes it run."""
+    return any(size < 0 for size in spec.shape[1:])
+
+
 def zeros(spec: TensorSpec) -> NDArray[Any]:
     """Return zeros of an input's shape and dtype, with 1 for every size that is open."""
     return np.zeros([max(1, n) for n in spec.shape], spec.dtype)
 
 
 def probe(path: Path, runtime: str) -> None:
-    """Load `path` and run it once on zeros in a child process; raises `ModelError` when that fails or dies."""
+    """Load `path` and run it once on zeros in a child process; raises `ModelError` when that fails or dies.
+
+    A model that leaves more than its batch open is only loaded: no size is known that is large enough for it.
+    """
     # The package's root is a folder, or predict.pyz itself.
     root = Path(__file__).parents[2]
     code = "import sys; sys.path.insert(0, sys.argv[1]); from edgecnn.device.runtimes import _probed; _probed()"
@@ -189,7 +214,8 @@ def _probed() -> None:
     try:
         with quiet():
             inputs, _, invoke = RUNTIMES[runtime].load(Path(path).read_bytes(), 1, None)
-            invoke([zeros(spec) for spec in inputs])
+            if not any(has_open_sizes(spec) for spec in inputs):
+                invoke([zeros(spec) for spec in inputs])
     except Exception as error:
         print(_one_line(error))
         sys.exit(1)
@@ -209,9 +235,13 @@ def _load_tflite_runtime(content: bytes, threads: int, shape: Sequence[int] | No
 
 def _from_interpreter(interpreter_class: Any, content: bytes, threads: int, shape: Sequence[int] | None) -> Loaded:
     interpreter = interpreter_class(model_content=content, num_threads=threads)
+    declared = [_tflite_spec(d) for d in interpreter.get_input_details()]
     if shape is not None:
+        check_shape(declared[0], shape)
         interpreter.resize_tensor_input(interpreter.get_input_details()[0]["index"], list(shape))
-    interpreter.allocate_tensors()
+    is_open = shape is None and any(has_open_sizes(spec) for spec in declared)
+    if not is_open:  # LiteRT would take 1 for an open size, which few networks can be run with
+        interpreter.allocate_tensors()
     given, returned = interpreter.get_input_details(), interpreter.get_output_details()
     sources, sinks = [d["index"] for d in given], [d["index"] for d in returned]
 
@@ -221,12 +251,21 @@ def _from_interpreter(interpreter_class: Any, content: bytes, threads: int, shap
         interpreter.invoke()
         return [interpreter.get_tensor(index) for index in sinks]
 
-    return [_tflite_spec(d) for d in given], [_tflite_spec(d) for d in returned], invoke
+    def resize_and_invoke(arrays: Arrays) -> Arrays:
+        for index, array in zip(sources, arrays, strict=True):
+            interpreter.resize_tensor_input(index, array.shape)
+        interpreter.allocate_tensors()
+        return invoke(arrays)
+
+    inputs = [_tflite_spec(d, is_resized=shape is not None and d is given[0]) for d in given]
+    outputs = [_tflite_spec(d, is_resized=shape is not None) for d in returned]
+    return inputs, outputs, resize_and_invoke if is_open else invoke
 
 
-def _tflite_spec(details: dict[str, Any]) -> TensorSpec:
+def _tflite_spec(details: dict[str, Any], *, is_resized: bool = False) -> TensorSpec:
+    """Return an interpreter's details as a spec; until it is resized "shape" has 1 where the signature has -1."""
     scale, zero_point = details["quantization"]
-    shape = tuple(int(n) for n in details["shape"])
+    shape = tuple(int(n) for n in details["shape" if is_resized else "shape_signature"])
     return TensorSpec(details["name"], shape, np.dtype(details["dtype"]).name, float(scale), int(zero_point))
 
 
@@ -248,6 +287,7 @@ def load_ort(content: bytes, threads: int, shape: Sequence[int] | None, *, fuse:
 
     specs = [_onnx_spec(a) for a in given]
     if shape is not None:
+        check_shape(specs[0], shape)
         specs[0] = replace(specs[0], shape=tuple(shape))
     return specs, [_onnx_spec(a) for a in returned], invoke
 

@@ -5,13 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from edgecnn._tf import is_wrapper_state
-from edgecnn.inspect.layers import Constant, Layer, counts, positions
+from edgecnn.inspect.layers import Constant, Layer, counts, has_open_size, positions
 
 _WEIGHTED = (
     "Conv1D", "Conv2D", "Conv3D", "DepthwiseConv1D", "DepthwiseConv2D", "SeparableConv1D", "SeparableConv2D", "Dense",
 )  # fmt: skip
 # Every input position, not every output position, meets the whole kernel.
 _TRANSPOSED = ("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose")
+# Their weights scale, shift or are looked up.
+_WITHOUT_MACS = (
+    "BatchNormalization", "SyncBatchNormalization", "LayerNormalization", "GroupNormalization", "Normalization",
+    "PReLU", "Embedding",
+)  # fmt: skip
+_OF_ACTIVATIONS = ("Dot", "Attention", "AdditiveAttention")
 
 
 def layers(model: Any) -> list[Layer]:
@@ -24,14 +30,24 @@ def _row(layer: Any) -> Layer:
     kind = type(inner).__name__
     constants = {w.name: Constant(w.numpy()) for w in layer.weights if not is_wrapper_state(w.name)}
     kernels = [c for name, c in constants.items() if "kernel" in name.rsplit("/", 1)[-1]]
-    swept = layer.input_shape if kind in _TRANSPOSED else layer.output_shape
     return Layer(
         name=layer.name,
         kind=kind,
         output_shape=_sizes(layer.output_shape),
-        uses=positions(_sizes(swept), _channels(inner)) if kernels else 0,
+        uses=_uses(layer, inner) if constants or kind in _OF_ACTIVATIONS else 0,
         **counts(list(constants.values()), kernels if kind in (*_WEIGHTED, *_TRANSPOSED) else []),
     )
+
+
+def _uses(layer: Any, inner: Any) -> int | None:
+    """Return how often each weight of the kernel is used, None where that is unknown."""
+    kind = type(inner).__name__
+    if kind in _WITHOUT_MACS:
+        return 0
+    if kind not in (*_WEIGHTED, *_TRANSPOSED):
+        return None
+    swept = _sizes(layer.input_shape if kind in _TRANSPOSED else layer.output_shape)
+    return None if has_open_size(swept, []) else positions(swept, _channels(inner))
 
 
 def _sizes(shape: Any) -> tuple[int, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
@@ -19,8 +19,10 @@ from edgecnn.errors import ArtifactError
 class Layer:
     """One operation: its weights and what one inference of it costs.
 
-    `parameters` are all of its constants, biases included; the kernel is the one that multiplies the input of a
-    convolution or dense layer. `uses` is how often one inference uses each weight of the kernel: its output positions.
+    `parameters` are all of its constants, biases included, but those that an earlier layer has too; the kernel is the
+    one that multiplies the input of a convolution or dense layer. `uses` is how often one inference uses each weight
+    of the kernel: its output positions; None where that is unknown: sizes are open, or it is an operation of which
+    nothing here says how often it uses its weights.
     `scale` and `zero_point` are the output's, None where it is not quantized; `weight_bytes` is what the constants
     take in this file. `sqnr_db` of the output and `weight_sqnr_db` of the kernel say how far they are from a float32
     model's (`inspect.sqnr`), None where nothing was compared.
@@ -33,7 +35,7 @@ class Layer:
     nonzero_parameters: int = 0
     kernel_weights: int = 0
     nonzero_kernel_weights: int = 0
-    uses: int = 0
+    uses: int | None = 0
     weight_bytes: int = 0
     scale: float | None = None
     zero_point: int | None = None
@@ -41,24 +43,19 @@ class Layer:
     weight_sqnr_db: float | None = None
 
     @property
-    def macs(self) -> int:
-        """Multiply-accumulates of one inference; adding a bias is none. An open batch counts as 1."""
-        return self.uses * self.kernel_weights
+    def macs(self) -> int | None:
+        """Multiply-accumulates of one inference, None where unknown; adding a bias is none. An open batch is 1."""
+        return None if self.uses is None else self.uses * self.kernel_weights
 
     @property
-    def effective_macs(self) -> int:
+    def effective_macs(self) -> int | None:
         """The multiply-accumulates whose weight is not zero: what is left if the zeros could be skipped."""
-        return self.uses * self.nonzero_kernel_weights
+        return None if self.uses is None else self.uses * self.nonzero_kernel_weights
 
     @property
     def sparsity(self) -> float | None:
         """Share of zeros among the kernel's weights, which are those that pruning takes; None without a kernel."""
         return 1 - self.nonzero_kernel_weights / self.kernel_weights if self.kernel_weights else None
-
-    @property
-    def has_open_size(self) -> bool:
-        """Whether the file leaves more of the output's shape open than its batch, so that its MACs are unknown."""
-        return not self.output_shape or min(self.output_shape[1:], default=1) < 1
 
 
 @dataclass(frozen=True)
@@ -94,11 +91,17 @@ class Operation:
     names: tuple[str, ...] = ()
 
 
+class UnreadError(Exception):
+    """A sound file holds weights in a way that is not read here; the message says which, in one line."""
+
+
 @contextmanager
 def reading(where: str) -> Iterator[None]:
-    """Raise `ArtifactError`, naming `where`, for all that a damaged file makes its reader raise."""
+    """Raise `ArtifactError`, naming `where`, for all that a damaged file makes its reader raise; for `UnreadError`."""
     try:
         yield
+    except UnreadError as error:
+        raise ArtifactError(f"{where}: {error}; its layers cannot be counted") from None
     except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, MemoryError, struct.error) as error:
         raise ArtifactError(f"{where}: damaged, no layers can be read ({error}); restore or export it again") from None
 
@@ -112,6 +115,21 @@ def counts(constants: Sequence[Constant], kernels: Sequence[Constant]) -> dict[s
         "nonzero_kernel_weights": sum(k.nonzero for k in kernels),
         "weight_bytes": sum(c.stored.nbytes for c in constants),
     }
+
+
+def total(values: Iterable[int | None]) -> int | None:
+    """Return the sum, None where a value is unknown: a part of it is not the whole."""
+    known = list(values)
+    return None if None in known else sum(n for n in known if n is not None)
+
+
+def has_open_size(shape: Sequence[int], inputs: Iterable[Sequence[int]]) -> bool:
+    """Return whether `shape` is open so that its positions are unknown in a model with these `inputs`.
+
+    A batch, the first size, may be open; but where inputs leave other sizes open, one may have moved there.
+    """
+    may_have_moved = any(size < 1 for given in inputs for size in given[1:])
+    return not shape or any(size < 1 for size in (shape if may_have_moved else shape[1:]))
 
 
 def positions(shape: Sequence[int], channels: int) -> int:

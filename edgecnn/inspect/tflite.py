@@ -8,29 +8,53 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from edgecnn.inspect.layers import Constant, Layer, Operation, along, counts, positions
+from edgecnn.inspect.layers import Constant, Layer, Operation, UnreadError, along, counts, has_open_size, positions
 
 _OPERATORS = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
 _DTYPES = {
     "FLOAT32": "<f4",
     "FLOAT16": "<f2",
+    "FLOAT64": "<f8",
     "INT8": "i1",
     "UINT8": "u1",
     "INT16": "<i2",
+    "UINT16": "<u2",
     "INT32": "<i4",
     "INT64": "<i8",
 }
-_TYPES = {value: _DTYPES[name] for name, value in vars(schema.TensorType).items() if name in _DTYPES}
+_TYPES = {value: name for name, value in vars(schema.TensorType).items() if isinstance(value, int)}
+# Constants of these are shapes, axes and indices, or the biases of what is quantized.
+_INTEGERS = ("INT32", "INT64")
+_NO_NUMBERS = ("BOOL", "STRING", "RESOURCE", "VARIANT", "UINT32", "UINT64")
 _MARK = b"TFL3"
 _KERNEL = 1  # of an operator's inputs
 _WEIGHTED = ("CONV_2D", "CONV_3D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
+# Their constants scale, shift, choose or are looked up.
+_WITHOUT_MACS = (
+    "ADD", "SUB", "MUL", "DIV", "FLOOR_DIV", "FLOOR_MOD", "POW", "SQUARED_DIFFERENCE", "ATAN2", "PRELU",
+    "MAXIMUM", "MINIMUM", "EQUAL", "NOT_EQUAL", "LESS", "LESS_EQUAL", "GREATER", "GREATER_EQUAL", "SELECT", "SELECT_V2",
+    "ADD_N", "CONCATENATION", "PACK", "GATHER", "GATHER_ND", "EMBEDDING_LOOKUP", "RESHAPE", "TRANSPOSE", "PAD",
+    "MIRROR_PAD", "SLICE", "STRIDED_SLICE", "TILE", "BROADCAST_TO", "EXPAND_DIMS", "SQUEEZE", "SPLIT", "CAST",
+    "DYNAMIC_UPDATE_SLICE", "SCATTER_ND", "REVERSE_V2",
+)  # fmt: skip
+# They multiply though they need not hold weights, or what they hold is in another graph or unknown.
+_UNKNOWN = (
+    "BATCH_MATMUL", "CONV_3D_TRANSPOSE", "STABLEHLO_CONVOLUTION", "STABLEHLO_DOT_GENERAL", "STABLEHLO_COMPOSITE",
+    "STABLEHLO_CUSTOM_CALL", "STABLEHLO_WHILE", "STABLEHLO_CASE", "CUSTOM", "DELEGATE", "CALL", "IF", "WHILE",
+)  # fmt: skip
+# Their constants are settings (what to fill with, thresholds), or are counted where they are used.
+_WITHOUT_WEIGHTS = (
+    "QUANTIZE", "DEQUANTIZE", "PADV2", "FILL", "ONE_HOT", "RANGE", "SPARSE_TO_DENSE", "NON_MAX_SUPPRESSION_V4",
+    "NON_MAX_SUPPRESSION_V5",
+)  # fmt: skip
 
 
 def layers(content: bytes) -> list[Layer]:
     """Return one row per operator of the first subgraph; raises `ValueError` and its kin for a damaged file."""
     model = _parsed(content)
     graph = model.subgraphs[0]
-    return [_row(model, graph, operator) for operator in graph.operators]
+    counted: set[tuple[int, int]] = set()
+    return [_row(model, graph, operator, counted) for operator in graph.operators]
 
 
 def operations(content: bytes) -> list[Operation]:
@@ -39,10 +63,10 @@ def operations(content: bytes) -> list[Operation]:
     graph = model.subgraphs[0]
     return [
         Operation(
-            kind=(kind := _kind(model, operator)),
+            kind=_kind(model, operator),
             output=int(operator.outputs[0]),
             output_shape=_shape(graph, operator.outputs[0]),
-            kernel=_constant(model, graph, operator.inputs[_KERNEL]) if kind in _WEIGHTED else None,
+            kernel=_kernel(model, graph, operator),
         )
         for operator in graph.operators
     ]
@@ -66,21 +90,75 @@ def _parsed(content: bytes) -> Any:
     return schema.ModelT.InitFromPackedBuf(content, 0)
 
 
-def _row(model: Any, graph: Any, operator: Any) -> Layer:
+def _row(model: Any, graph: Any, operator: Any, counted: set[tuple[int, int]]) -> Layer:
+    """Return an operator's row; constants that are `counted` are no parameters of it, and its own are added.
+
+    Of a loop or branch they are those of the graphs that it runs too.
+    """
     kind = _kind(model, operator)
     output = graph.tensors[operator.outputs[0]]
-    # Input 0 is the activation (of TRANSPOSE_CONV, a shape); shapes and the like (of RESHAPE, PAD) are no weights.
-    given = [_constant(model, graph, i) for i in operator.inputs[1:]] if kind in _WEIGHTED else []
+    users = [(graph, operator), *((g, o) for g in _run_by(model, operator) for o in g.operators)]
+    weights = {(id(g), index): _constant(model, g, index) for g, o in users for index in _weights(model, g, o)}
+    own = [constant for key, constant in weights.items() if key not in counted]
+    counted.update(weights)
+    kernel = _kernel(model, graph, operator)
     scale, zero_point = _output_quantization(output)
     return Layer(
         name=output.name.decode().split(";")[-1].removesuffix("/ReadVariableOp"),
         kind=kind,
         output_shape=_shape(graph, operator.outputs[0]),
-        uses=positions(_swept(graph, operator, kind), -1) if kind in _WEIGHTED else 0,
-        **counts([c for c in given if c is not None], [c for c in given[:1] if c is not None]),
+        uses=_uses(graph, operator, kind, has_kernel=kernel is not None, has_weights=bool(weights)),
+        **counts(own, [] if kernel is None else [kernel]),
         scale=scale,
         zero_point=zero_point,
     )
+
+
+def _weights(model: Any, graph: Any, operator: Any) -> list[int]:
+    """Return the numbers of the tensors that hold an operator's weights and biases, not its shapes, axes and the like.
+
+    int32 and int64 are a bias where they have a scale, or where a convolution or dense layer takes one.
+    """
+    kind = _kind(model, operator)
+    inputs = [] if kind in _WITHOUT_WEIGHTS or operator.inputs is None else operator.inputs
+    found = []
+    for place, index in enumerate(inputs):
+        source = _stored(model, graph, index)
+        if source is None:
+            continue
+        dtype = _TYPES[graph.tensors[source].type]
+        is_bias = _is_quantized(graph.tensors[source]) or (kind in _WEIGHTED and place > _KERNEL)
+        if dtype not in _NO_NUMBERS and (dtype not in _INTEGERS or is_bias):
+            found.append(source)
+    return found
+
+
+def _run_by(model: Any, operator: Any) -> list[Any]:
+    """Return the graphs that a loop, branch or call runs, and those that they run."""
+    found: dict[int, Any] = {}
+    waiting = [operator]
+    while waiting:
+        options = [o for o in (waiting[0].builtinOptions, waiting[0].builtinOptions2) if o is not None]
+        named = [n for o in options for key, n in vars(o).items() if "subgraph" in key.lower() and isinstance(n, int)]
+        new = {n: model.subgraphs[n] for n in named if n >= 0 and n not in found}
+        found |= new
+        waiting = [*waiting[1:], *(o for graph in new.values() for o in graph.operators)]
+    return list(found.values())
+
+
+def _kernel(model: Any, graph: Any, operator: Any) -> Constant | None:
+    """Return the kernel of a convolution or dense layer; None of other operators and where it is no constant."""
+    source = _stored(model, graph, operator.inputs[_KERNEL]) if _kind(model, operator) in _WEIGHTED else None
+    return None if source is None else _constant(model, graph, source)
+
+
+def _uses(graph: Any, operator: Any, kind: str, *, has_kernel: bool, has_weights: bool) -> int | None:
+    """Return how often each weight of the kernel is used, None where that is unknown."""
+    if kind in _WEIGHTED:
+        swept = _swept(graph, operator, kind)
+        is_known = has_kernel and not has_open_size(swept, [_shape(graph, i) for i in graph.inputs])
+        return positions(swept, -1) if is_known else None
+    return None if kind in _UNKNOWN or (has_weights and kind not in _WITHOUT_MACS) else 0
 
 
 def _kind(model: Any, operator: Any) -> str:
@@ -89,7 +167,9 @@ def _kind(model: Any, operator: Any) -> str:
 
 
 def _shape(graph: Any, index: int) -> tuple[int, ...]:
-    shape = graph.tensors[index].shape
+    """Return a tensor's shape, -1 for an open size: the signature says so, where the shape itself has 1."""
+    tensor = graph.tensors[index]
+    shape = tensor.shape if tensor.shapeSignature is None else tensor.shapeSignature
     return () if shape is None else tuple(int(n) for n in shape)
 
 
@@ -98,25 +178,46 @@ def _swept(graph: Any, operator: Any, kind: str) -> tuple[int, ...]:
     return _shape(graph, operator.inputs[2] if kind == "TRANSPOSE_CONV" else operator.outputs[0])
 
 
-def _constant(model: Any, graph: Any, index: int) -> Constant | None:
-    """Return the constant tensor `index`, through the DEQUANTIZE that float16 files put before it, else None."""
+def _stored(model: Any, graph: Any, index: int) -> int | None:
+    """Return `index` if it is a constant, or that which it is dequantized from (in float16 files), else None."""
     if index < 0:
         return None
+    buffer = model.buffers[graph.tensors[index].buffer]
+    if buffer.offset > 1:
+        raise UnreadError(f"tensor {_name(graph.tensors[index])} is stored behind the flatbuffer; expected it inside")
+    if buffer.data is not None and len(buffer.data):
+        return int(index)
+    source = next((o for o in graph.operators if index in o.outputs), None)
+    is_stored = source is not None and len(source.inputs) == 1 and source.inputs[0] != index
+    if source is None or not is_stored or _kind(model, source) != "DEQUANTIZE":
+        return None
+    return _stored(model, graph, source.inputs[0])
+
+
+def _constant(model: Any, graph: Any, index: int) -> Constant:
+    """Return the constant tensor `index`; raises `UnreadError` for one of another type or form than is read here."""
     tensor = graph.tensors[index]
+    kind = _TYPES[tensor.type]
+    if kind not in _DTYPES:
+        raise UnreadError(f"tensor {_name(tensor)} is {kind}; expected one of {', '.join(_DTYPES)}")
+    if tensor.sparsity is not None:
+        raise UnreadError(f"tensor {_name(tensor)} is stored sparse; expected it dense")
     data = model.buffers[tensor.buffer].data
-    if data is None or not len(data):
-        source = next((o for o in graph.operators if index in o.outputs), None)
-        is_stored = source is not None and len(source.inputs) == 1 and source.inputs[0] != index
-        return (
-            _constant(model, graph, source.inputs[0])
-            if source is not None and is_stored and _kind(model, source) == "DEQUANTIZE"
-            else None
-        )
-    stored = np.frombuffer(data.tobytes(), _TYPES[tensor.type]).reshape(tensor.shape)
-    q = tensor.quantization
-    if q is None or q.scale is None or not len(q.scale):
+    stored = np.frombuffer(data.tobytes(), _DTYPES[kind]).reshape(() if tensor.shape is None else tensor.shape)
+    if not _is_quantized(tensor):
         return Constant(stored)
-    return Constant(stored, *(along(q.quantizedDimension, stored.ndim, v) for v in (q.scale, q.zeroPoint)))
+    q = tensor.quantization
+    zero_point = np.zeros(1, np.int64) if q.zeroPoint is None else q.zeroPoint
+    return Constant(stored, *(along(q.quantizedDimension, stored.ndim, v) for v in (q.scale, zero_point)))
+
+
+def _is_quantized(tensor: Any) -> bool:
+    q = tensor.quantization
+    return q is not None and q.scale is not None and len(q.scale) > 0
+
+
+def _name(tensor: Any) -> str:
+    return str(tensor.name.decode())
 
 
 def _output_quantization(tensor: Any) -> tuple[float | None, int | None]:

@@ -51,7 +51,7 @@ class Inspection:
             "against": self.against and self.against.name,
             "images": self.images,
             "layers": layers,
-            "total": {key: value for key, value in total.items() if value is not None},
+            "total": {key: value for key, value in total.items() if value is not None or key in _COSTS},
         }
 
 
@@ -106,17 +106,17 @@ def images_to_compare(
 def cost_of(content: bytes, suffix: str) -> dict[str, int | None]:
     """Return parameters, nonzero_parameters, macs and effective_macs of a .tflite or .onnx file's content.
 
-    None for all where the file cannot be read or its reader is not installed, and for the MACs where sizes are open.
+    None for all where the file cannot be read or its reader is not installed, and for the MACs where sizes are open or
+    those of a layer are unknown.
     """
     from edgecnn.inspect import inspect_bytes
+    from edgecnn.inspect.layers import total
 
     try:
         layers = inspect_bytes(content, suffix)
     except EdgecnnError:
         return dict.fromkeys(_COSTS)
-    sums: dict[str, int | None] = {key: sum(getattr(layer, key) for layer in layers) for key in _COSTS}
-    is_open = any(layer.kernel_weights and layer.has_open_size for layer in layers)
-    return sums | ({"macs": None, "effective_macs": None} if is_open else {})
+    return {key: total(getattr(layer, key) for layer in layers) for key in _COSTS}
 
 
 def _trusted(model: Path) -> bytes:

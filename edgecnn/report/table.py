@@ -62,6 +62,7 @@ REPORT_COLUMNS = (
 
 _OF_A_LAYER = ("name", "kind", "output_shape", "scale", "zero_point", "sqnr_db", "weight_sqnr_db")
 _SUMMED = ("parameters", "nonzero_parameters", "macs", "effective_macs", "weight_bytes")
+_MACS = ("MACs", "effective MACs")
 _KERNEL = ("kernel_weights", "nonzero_kernel_weights")
 
 LAYER_COLUMNS = (
@@ -103,9 +104,12 @@ def bench_rows(results: Sequence[dict[str, Any]]) -> list[list[str]]:
 
 
 def layer_figures(layers: Sequence[Any]) -> list[dict[str, Any]]:
-    """Return the figures of each `inspect.Layer`, shares as fractions, and last those of all of them together."""
+    """Return the figures of each `inspect.Layer`, shares as fractions, and last those of all of them together.
+
+    Where the MACs of a layer are unknown, so are those of all and each one's share.
+    """
     rows = [{key: getattr(layer, key) for key in (*_OF_A_LAYER, *_SUMMED, "sparsity")} for layer in layers]
-    sums = {key: sum(row[key] for row in rows) for key in _SUMMED}
+    sums = {key: None if any(row[key] is None for row in rows) else sum(row[key] for row in rows) for key in _SUMMED}
     kernel, nonzero = (sum(getattr(layer, key) for layer in layers) for key in _KERNEL)
     total = dict.fromkeys(_OF_A_LAYER) | sums | {"name": "total", "sparsity": 1 - nonzero / kernel if kernel else None}
     for row in (*rows, total):
@@ -115,11 +119,14 @@ def layer_figures(layers: Sequence[Any]) -> list[dict[str, Any]]:
 
 
 def layer_table(figures: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
-    """Return (headings, rows of cells) for what `layer_figures` returns; columns without a figure are left out."""
-    columns = [c for c in LAYER_COLUMNS if any(c.value(row) is not None for row in figures)]
+    """Return (headings, rows of cells) for what `layer_figures` returns; columns without a figure are left out.
+
+    Those of MACs never are: where unknown, ``-`` stands there, in the row of the total too.
+    """
+    columns = [c for c in LAYER_COLUMNS if c.heading in _MACS or any(c.value(row) is not None for row in figures)]
     *layers, total = figures
     rows = [[column.cell(row) for column in columns] for row in layers]
-    sums = ["" if column.value(total) is None else column.cell(total) for column in columns]
+    sums = ["" if c.value(total) is None and c.heading not in _MACS else c.cell(total) for c in columns]
     return [column.heading for column in columns], [*rows, sums]
 
 
