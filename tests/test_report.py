@@ -438,7 +438,7 @@ def test_light_and_dark_have_their_own_pictures(page: Any) -> None:
     assert light[1] != dark[1]
 
 
-@pytest.mark.parametrize("width", [320, 390, 768, 961, 1024, 1216, 1280, 1920])
+@pytest.mark.parametrize("width", [320, 390, 768, 961, 1024, 1216, 1217, 1280, 1920])
 def test_nothing_scrolls_sideways(page: Any, width: int) -> None:
     set_width(page, width)
     widths = "return [window.innerWidth, document.documentElement.clientWidth, document.documentElement.scrollWidth]"
