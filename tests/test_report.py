@@ -226,6 +226,12 @@ def test_the_heading_says_how_many_first_images_there_are(images: int, heading: 
     assert f" {heading} " in pages.to_report_markdown(report)
 
 
+@pytest.mark.parametrize("losses", [[NAN] * 3, [0.5, NAN, float("inf")], [0.0] * 3])
+def test_a_loss_without_numbers_is_drawn_too(losses: list[float]) -> None:
+    figure = figures.curves(epochs(losses, losses), best_epoch=0, theme=figures.LIGHT)
+    assert figures.to_png(figure).startswith(b"\x89PNG")
+
+
 def test_a_wrong_image_is_framed_red() -> None:
     images = np.full((12, 5, 5, 1), 255, np.uint8)
     truth, predicted = [0] * 12, [0] * 11 + [1]

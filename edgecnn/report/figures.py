@@ -6,7 +6,7 @@ import io
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, isfinite
 from typing import Any
 
 import matplotlib as mpl
@@ -136,7 +136,8 @@ def curves(history: Sequence[dict[str, float]], *, best_epoch: int, theme: Theme
         ax.set_title("loss" if key == "loss" else "top-1 %", color=theme.ink, fontsize=10, loc="left")
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         ax.set_xlim(0.5, len(history) + 0.5)
-    _logarithmic(loss, loss.yaxis)
+    if any(isfinite(epoch[key]) and epoch[key] > 0 for epoch in history for key in ("loss", "val_loss")):
+        _logarithmic(loss, loss.yaxis)
     _legend(top1, theme)
     return figure
 
