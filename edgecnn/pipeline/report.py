@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,11 +61,125 @@ def _measured(opened: Run) -> dict[str, Any]:
         raise ArtifactError(f"{opened.bench}: no measurements there ({error}); make them: edgecnn bench") from None
     if schema != SCHEMA:
         raise ArtifactError(f"{opened.bench}: schema {schema}, expected {SCHEMA}; measure again: edgecnn bench")
+    for fault in _faults(measured):
+        raise ArtifactError(f"{opened.bench}: {fault}; measure again: edgecnn bench {opened.root}")
     for row in rows:
         path = opened.root / row["artifact"]
         if artifact.sha256(artifact.read_bytes(path)) != row["sha256"]:
             raise ArtifactError(f"{path}: changed since it was measured; measure again: edgecnn bench {opened.root}")
     return measured
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What a value of bench.json must be: in words for the error, and as a test."""
+
+    words: str
+    fits: Callable[[Any], bool]
+
+    def or_null(self) -> _Kind:
+        return _Kind(f"{self.words} or null", lambda value: value is None or self.fits(value))
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and -1e18 < value < 1e18  # neither NaN nor infinite
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 10**18
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and value.isprintable()
+
+
+def _list_of(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list) and all(map(fits, value))
+
+
+_TEXT = _Kind("a line of text", _is_text)
+_TEXTS = _Kind("a list of texts", _list_of(_is_text))
+_COUNT = _Kind("a whole number from 0", _is_count)
+_NUMBER = _Kind("a number", _is_number)
+_TIME = _Kind("a number above 0", lambda value: _is_number(value) and value > 0)
+_SHARE = _Kind("a share from 0 to 1", lambda value: _is_number(value) and 0 <= value <= 1)
+_OBJECT = _Kind("an object", lambda value: isinstance(value, dict))
+_ROWS = _Kind("a list of objects, at least one", lambda value: bool(value) and _list_of(_OBJECT.fits)(value))
+
+# What the report reads of bench.json; the rest may be there or not.
+_WHOLE = {"conditions": _OBJECT, "data": _OBJECT.or_null(), "baseline": _TEXT.or_null(), "results": _ROWS}
+_CONDITIONS = {"not_clean": _TEXTS}
+_DATA = {"sha256": _TEXT, "test_images": _COUNT, "labels": _TEXTS}
+_ROW = {
+    **dict.fromkeys(("artifact", "runtime", "sha256"), _TEXT),
+    **dict.fromkeys(("recipe", "scheme", "error"), _TEXT.or_null()),
+    **dict.fromkeys(("size_bytes", "gzip_bytes"), _COUNT),
+    **dict.fromkeys(("p50_us", "p90_us", "p99_us", "end_to_end_p50_us"), _TIME.or_null()),
+    **dict.fromkeys(("ratio_to_baseline", "cold_start_ms", "rss_over_python_bytes"), _NUMBER.or_null()),
+    **dict.fromkeys(("top1", "mcnemar_p", "top1_agreement"), _SHARE.or_null()),
+}
+_BIN = {"confidence": _SHARE, "top1": _SHARE, "images": _COUNT}
+
+
+def _faults(measured: dict[str, Any]) -> Iterator[str]:
+    """Yield where a bench result is not as `bench` writes it, what is there and what is expected."""
+    yield from _misfits(measured, _WHOLE, "")
+    yield from _misfits(measured["conditions"], _CONDITIONS, "conditions.")
+    data = measured["data"]
+    if data is not None:
+        yield from _misfits(data, _DATA, "data.")
+    for number, row in enumerate(measured["results"]):
+        place = f"results[{number}]."
+        yield from _misfits(row, _ROW, place)
+        accuracy = _accuracy_kinds(data) if row["top1"] is not None else dict.fromkeys(("first_100_wrong",), _NOTHING)
+        yield from _misfits(row, accuracy, place)
+
+
+_NOTHING = _Kind("null, as top1 is", lambda value: value is None)
+
+
+def _accuracy_kinds(data: dict[str, Any] | None) -> dict[str, _Kind]:
+    """Return what stands in a row that has a top-1: figures over `data`, whose labels and images set the bounds."""
+    if data is None:
+        return {"top1": _Kind("null, as data is", lambda value: value is None)}
+    images, classes = data["test_images"], len(data["labels"])
+    label, image = _below(classes), _below(images)
+    mistake = {"image": image, "label": label, "predicted": label, "probability": _SHARE}
+    row_of_counts = _Kind("", lambda value: _list_of(_is_count)(value) and len(value) == classes)
+    first = _Kind(f"classes of the first {min(100, images)} images", lambda value: _are(value, label, min(100, images)))
+    return {
+        **dict.fromkeys(("top1_low", "top1_high", "calibration_error"), _SHARE),
+        "confusion": _Kind(f"{classes} lists of {classes} counts", lambda value: _are(value, row_of_counts, classes)),
+        "calibration": _Kind("a list of bins", _list_of(lambda value: _is_like(value, _BIN) and value["images"] > 0)),
+        "first_100": first,
+        "first_100_wrong": _COUNT,
+        "worst_mistakes": _Kind("a list of mistakes", _list_of(lambda value: _is_like(value, mistake))),
+    }
+
+
+def _below(limit: int) -> _Kind:
+    return _Kind(f"a whole number below {limit}", lambda value: _is_count(value) and value < limit)
+
+
+def _are(values: Any, kind: _Kind, number: int) -> bool:
+    return _list_of(kind.fits)(values) and len(values) == number
+
+
+def _is_like(value: Any, kinds: dict[str, _Kind]) -> bool:
+    return isinstance(value, dict) and not any(_misfits(value, kinds, ""))
+
+
+def _misfits(values: dict[str, Any], kinds: dict[str, _Kind], place: str) -> Iterator[str]:
+    for key, kind in kinds.items():
+        if key not in values:
+            yield f"{place}{key} is missing"
+        elif not kind.fits(values[key]):
+            yield f"{place}{key} is {_brief(values[key])}, expected {kind.words}"
+
+
+def _brief(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 40 else f"{text[:40]}..."
 
 
 def _shown(rows: list[dict[str, Any]], named: str | None) -> dict[str, Any] | None:
@@ -93,31 +208,44 @@ def _facts(opened: Run, row: dict[str, Any] | None) -> Iterator[tuple[str, str]]
 def _pictures(
     opened: Run, measured: dict[str, Any], row: dict[str, Any] | None, data: DataSet | None
 ) -> Iterator[Picture]:
-    yield from _trade_offs(measured["results"])
+    yield from _trade_offs(measured["results"], measured["conditions"]["not_clean"])
     for recipe in opened.recipes():
         yield from _curves(opened, recipe)
     if row is None:
         return
-    yield from _accuracy(row, measured["data"]["labels"])
-    if data is not None and data.sha256 == measured["data"]["sha256"]:
-        yield from _images(row, data)
+    described = measured["data"]
+    yield from _accuracy(row, described)
+    if data is not None and (data.sha256, len(data.test)) == (described["sha256"], described["test_images"]):
+        yield from _images(row, data, described["labels"])
     yield _layers(opened, row)
 
 
-def _trade_offs(rows: list[dict[str, Any]]) -> Iterator[Picture]:
+def _trade_offs(rows: list[dict[str, Any]], not_clean: list[str]) -> Iterator[Picture]:
     from edgecnn.report import figures
     from edgecnn.report.page import picture
 
     for name, cost, axis in (("size", "size_bytes", "size_bytes"), ("latency", "p50_us", "p50 latency, µs")):
         both = [row for row in rows if row["top1"] is not None and row[cost] is not None]
+        doubts = not_clean if name == "latency" else []
         if both:
             yield picture(
                 f"pareto-{name}",
                 f"Accuracy against {name}",
-                "What no other model beats is joined and in bold. The bars are 95 % Wilson intervals: "
-                "models whose bars overlap widely may be equally good.",
-                partial(figures.pareto, both, cost=cost, axis=axis),
+                "Colour is the recipe, shape the runtime. What no other model beats is joined and named; the table has "
+                "the rest. The bars are 95 % Wilson intervals: models whose bars overlap widely may be equally good.",
+                partial(figures.pareto, both, cost=cost, axis=axis, not_clean=doubts),
+                alt=f"{_unbeaten(both, cost, axis)}{' Not clean.' if doubts else ''}",
             )
+
+
+def _unbeaten(rows: list[dict[str, Any]], cost: str, axis: str) -> str:
+    """Return which of the models no other one beats, with their top-1 and their cost."""
+    from edgecnn.report.figures import short_name
+    from edgecnn.report.pareto import front
+
+    best = [rows[i] for i in front([(row[cost], row["top1"]) for row in rows])]
+    named = "; ".join(f"{short_name(row)}, {row['top1']:.2%}, {row[cost]:,.0f}" for row in best)
+    return f"{len(best)} of {len(rows)} models not beaten by another (top-1, {axis}): {named}."
 
 
 def _curves(opened: Run, recipe: str) -> Iterator[Picture]:
@@ -133,10 +261,11 @@ def _curves(opened: Run, recipe: str) -> Iterator[Picture]:
         f"Training of {recipe}: {judged.word}",
         f"{judged.sentence} The dotted line is the epoch that was kept.",
         lambda theme: figures.curves(history, best_epoch=best, theme=theme),
+        alt=f"Loss and top-1 of {len(history)} epochs: {judged.sentence}",
     )
 
 
-def _accuracy(row: dict[str, Any], labels: list[str]) -> Iterator[Picture]:
+def _accuracy(row: dict[str, Any], data: dict[str, Any]) -> Iterator[Picture]:
     from edgecnn.report import figures
     from edgecnn.report.page import picture
 
@@ -144,7 +273,8 @@ def _accuracy(row: dict[str, Any], labels: list[str]) -> Iterator[Picture]:
         "confusion",
         "Confusion matrix",
         f"Of {row['artifact']}: the true class down, the predicted one across; mistakes in red.",
-        lambda theme: figures.confusion(row["confusion"], labels, theme),
+        lambda theme: figures.confusion(row["confusion"], data["labels"], theme),
+        alt=_confused(row["confusion"], data["labels"]),
     )
     yield picture(
         "calibration",
@@ -152,21 +282,38 @@ def _accuracy(row: dict[str, Any], labels: list[str]) -> Iterator[Picture]:
         f"On the dotted line the model is as often right as it is sure. Expected calibration error "
         f"{row['calibration_error']:.4f} over 15 bins of equal width.",
         lambda theme: figures.calibration(row["calibration"], theme),
+        alt=_sure(row["calibration"], row["calibration_error"]),
     )
 
 
-def _images(row: dict[str, Any], data: DataSet) -> Iterator[Picture]:
+def _confused(counts: list[list[int]], labels: list[str]) -> str:
+    """Return how many answers were wrong and which mistake was the most frequent."""
+    mistakes = [(n, i, j) for i, line in enumerate(counts) for j, n in enumerate(line) if i != j and n]
+    most = max(mistakes, default=None, key=lambda mistake: mistake[0])
+    often = f"; most often {labels[most[1]]} read as {labels[most[2]]}, {most[0]} times" if most else ""
+    return f"{sum(n for n, _, _ in mistakes)} of {sum(map(sum, counts))} wrong{often}."
+
+
+def _sure(curve: list[dict[str, float]], error: float) -> str:
+    bins = "; ".join(f"{b['confidence']:.0%} sure, {b['top1']:.0%} right, {b['images']} images" for b in curve)
+    return f"Expected calibration error {error:.4f}. By bin: {bins}."
+
+
+def _images(row: dict[str, Any], data: DataSet, labels: list[str]) -> Iterator[Picture]:
     from edgecnn.report import figures
     from edgecnn.report.page import picture
 
-    first, labels, wrong = row["first_100"], list(data.labels), row["first_100_wrong"]
+    first = row["first_100"]
     images, truth = data.test.images[: len(first)], data.test.labels[: len(first)].tolist()
+    wrong = [place for place, answer in enumerate(first) if answer != truth[place]]
     yield picture(
         "first-100",
-        f"The first {len(first)} test images: {wrong} wrong",
+        f"The first {len(first)} test images: {len(wrong)} wrong",
         f"In their order in the set. {'None is' if not wrong else 'In red: those'} read as another class"
         f"{', with the answer that was given' if wrong else ''}.",
         lambda theme: figures.first_images(images, truth, first, labels, theme),
+        alt=f"{len(wrong)} of the first {len(first)} wrong"
+        + "".join(f"; no. {i}: {labels[truth[i]]} read as {labels[first[i]]}" for i in wrong),
     )
     worst = row["worst_mistakes"][:_WORST]
     if worst:
@@ -175,6 +322,10 @@ def _images(row: dict[str, Any], data: DataSet) -> Iterator[Picture]:
             "The worst mistakes",
             "Wrong answers of which the model was surest.",
             lambda theme: figures.worst(data.test.images[[m["image"] for m in worst]], worst, labels, theme),
+            alt="; ".join(
+                f"no. {m['image']}: {labels[m['label']]} read as {labels[m['predicted']]}, {m['probability']:.1%} sure"
+                for m in worst
+            ),
         )
 
 
@@ -189,4 +340,6 @@ def _layers(opened: Run, row: dict[str, Any]) -> Picture:
         "Where the cost lies",
         f"Layer by layer, of {row['artifact']}; edgecnn inspect has the figures.",
         lambda theme: figures.layer_bars(layers, theme),
+        alt="; ".join(f"{name} has the most {what}: {share:.0%}" for what, name, share in figures.dearest(layers))
+        or "No layer has weights.",
     )

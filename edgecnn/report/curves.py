@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
 
-# A network that learned nothing is right as often as a guess; half as often again is still nothing.
-_CHANCE_TIMES = 1.5
+# A network that learned nothing is right as often as a guess; this share of the way from there to 1 is still nothing.
+_LEARNED = 0.05
+# What fewer epochs do is no curve.
+_ENOUGH_EPOCHS = 3
 # The validation loss at the end stands this much above its best while the training loss went on falling.
 _CLIMB = 1.2
 # The best epoch is the last one, and over the last fifth of the epochs the validation loss still fell by this share.
@@ -18,7 +20,10 @@ _LOW_TOP1 = 0.9
 
 @dataclass(frozen=True)
 class Verdict:
-    """A word (dead, overfitting, underfitting, unfinished or settled) and the sentence that says why."""
+    """A word and the sentence that says why.
+
+    The word is one of diverged, short, dead, overfitting, unfinished, underfitting and settled.
+    """
 
     word: str
     sentence: str
@@ -29,17 +34,34 @@ def verdict(history: Sequence[dict[str, float]], *, classes: int) -> Verdict:
 
     Training figures are taken with dropout on, so a validation loss below the training loss is usual.
     """
-    losses = [epoch["val_loss"] for epoch in history]
-    numbers = [loss for loss in losses if isfinite(loss)]
-    top1 = max(epoch["val_accuracy"] for epoch in history)
-    if not numbers or top1 < _CHANCE_TIMES / classes:
+    return _failed(history, classes=classes) or _went(history)
+
+
+def _failed(history: Sequence[dict[str, float]], *, classes: int) -> Verdict | None:
+    """Return why the curves need no closer look: no numbers, too few epochs, nothing learned; else None."""
+    for number, epoch in enumerate(history, 1):
+        if not (isfinite(epoch["loss"]) and isfinite(epoch["val_loss"])):
+            return Verdict(
+                "diverged",
+                f"At epoch {number} the loss was no number any more (NaN or infinite): lower the learning rate.",
+            )
+    if len(history) < _ENOUGH_EPOCHS:
+        return Verdict("short", f"Epochs: {len(history)}; too few epochs to judge.")
+    top1, chance = max(epoch["val_accuracy"] for epoch in history), 1 / classes
+    if top1 < chance + _LEARNED * (1 - chance):
         return Verdict(
             "dead",
-            f"Validation top-1 never left chance ({top1:.1%} at best, {1 / classes:.1%} by guessing): look at the "
+            f"Validation top-1 never left chance ({top1:.1%} at best, {chance:.1%} by guessing): look at the "
             f"learning rate, the initializers and the labels.",
         )
-    best = losses.index(min(numbers))
-    before_end = losses[-1 - max(1, len(losses) // 5)] if len(losses) > 1 else losses[0]
+    return None
+
+
+def _went(history: Sequence[dict[str, float]]) -> Verdict:
+    """Judge the losses of a training that learned something."""
+    losses = [epoch["val_loss"] for epoch in history]
+    best = losses.index(min(losses))
+    before_end = losses[-1 - max(1, len(losses) // 5)]
     if losses[-1] > _CLIMB * losses[best] and history[-1]["loss"] < history[best]["loss"]:
         return Verdict(
             "overfitting",

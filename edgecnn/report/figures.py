@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, isfinite
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import XAxis, YAxis
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
@@ -34,47 +39,88 @@ class Theme:
 # The series are told apart by those who see few colours too (M. Okabe, K. Ito, 2008), lightened for the dark page.
 LIGHT = Theme("#1b1f24", "#6b7280", "#ffffff", "#c81e1e", ("#0072b2", "#d55e00", "#009e73", "#cc79a7"))
 DARK = Theme("#e6e8eb", "#9aa3af", "#14171b", "#ff6b6b", ("#56b4e9", "#e69f00", "#2fc79a", "#e8a2c8"))
-_WIDTH_IN = 6.4
+# So narrow that on a phone, where a picture is 328 pixels wide, the smallest letters still have 8.
+_WIDTH_IN = 4.4
+_SMALL = 8
+_NAME_LETTERS = 20
+_NAMED_CLASSES = 20
 _MARKERS = "osD^vP"
 _OPERATIONS = ("ReadVariableOp", "BiasAdd", "MatMul", "Conv2D", "depthwise", "Relu")
 
 
 def to_png(figure: Figure) -> bytes:
     """Return the figure as a PNG of 160 dots an inch."""
-    content = io.BytesIO()
-    figure.savefig(content, format="png", metadata={"Software": None})
-    return content.getvalue()
+    return _saved(figure, format="png", metadata={"Software": None})
 
 
 def to_svg(figure: Figure) -> bytes:
     """Return the figure as SVG, the same bytes for the same figure."""
+    return _saved(figure, format="svg", metadata={"Date": None})
+
+
+def _saved(figure: Figure, **options: Any) -> bytes:
+    """Return the figure's bytes; a ``$`` in a name is a dollar sign, not TeX."""
     content = io.BytesIO()
-    with mpl.rc_context({"svg.hashsalt": "edgecnn"}):
-        figure.savefig(content, format="svg", metadata={"Date": None})
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
+    # Labels of the axes that are made only while it is drawn follow the setting.
+    with mpl.rc_context({"svg.hashsalt": "edgecnn", "text.parse_math": False}):
+        figure.savefig(content, **options)
     return content.getvalue()
 
 
-def pareto(rows: Sequence[dict[str, Any]], theme: Theme, *, cost: str, axis: str) -> Figure:
-    """Draw top-1 with its interval against the figure `cost` of each row, every point named, the front joined.
+def pareto(
+    rows: Sequence[dict[str, Any]], theme: Theme, *, cost: str, axis: str, not_clean: Sequence[str] = ()
+) -> Figure:
+    """Draw top-1 with its interval against the figure `cost` of each row, the front joined and its points named.
 
-    `rows` are rows of bench.json in which both figures stand.
+    `rows` are rows of bench.json in which both figures stand; `not_clean` is why the figures are doubtful, in red.
     """
-    points = [(row[cost], row["top1"]) for row in rows]
-    figure, (ax,) = _figure(theme, height_in=max(3.4, 0.26 * len(rows) + 1.2))
-    recipes = list(dict.fromkeys(row["recipe"] for row in rows))
-    runtimes = list(dict.fromkeys(row["runtime"] for row in rows))
-    for row, (x, y) in zip(rows, points, strict=True):
-        colour = theme.series[recipes.index(row["recipe"]) % len(theme.series)]
-        low, high = row["top1_low"] * 100, row["top1_high"] * 100
-        ax.plot([x, x], [low, high], color=colour, alpha=0.35, linewidth=1.5)
-        ax.plot(x, y * 100, _MARKERS[runtimes.index(row["runtime"]) % len(_MARKERS)], color=colour, markersize=6)
+    points = [(row[cost], row["top1"] * 100) for row in rows]
     best = front(points)
-    ax.step([points[i][0] for i in best], [points[i][1] * 100 for i in best], where="post", color=theme.muted, lw=1)
+    recipes, runtimes = _looks(rows, theme)
+    figure, (ax,) = _figure(theme, height_in=max(3.4, 0.32 * len(best) + 1.6) + 0.2 * ceil(len(recipes) / 2))
+    for row, (x, y) in zip(rows, points, strict=True):
+        colour = recipes[row["recipe"]]
+        ax.plot([x, x], [row["top1_low"] * 100, row["top1_high"] * 100], color=colour, alpha=0.35, linewidth=1.5)
+        ax.plot(x, y, runtimes[row["runtime"]], color=colour, markersize=6)
+    ax.step([points[i][0] for i in best], [points[i][1] for i in best], where="post", color=theme.muted, lw=1)
     _cost_scale(ax, [x for x, _ in points])
     ax.set_xlabel(axis)
     ax.set_ylabel("test top-1 %, 95 % interval")
-    _name_points(ax, [(x, y * 100) for x, y in points], [_name(row) for row in rows], set(best), theme)
+    _name_points(ax, [points[i] for i in best], [short_name(rows[i]) for i in best], theme)
+    _explain_looks(figure, recipes, runtimes, theme)
+    if not_clean:
+        _warn(figure, f"Not clean: {'; '.join(not_clean)}", theme)
     return figure
+
+
+def _looks(rows: Sequence[dict[str, Any]], theme: Theme) -> tuple[dict[str | None, str], dict[str, str]]:
+    """Return the colour of each recipe and the marker of each runtime, in the order of the rows."""
+    recipes = dict.fromkeys(row["recipe"] for row in rows)
+    runtimes = dict.fromkeys(row["runtime"] for row in rows)
+    return (
+        {recipe: theme.series[i % len(theme.series)] for i, recipe in enumerate(recipes)},
+        {runtime: _MARKERS[i % len(_MARKERS)] for i, runtime in enumerate(runtimes)},
+    )
+
+
+def _explain_looks(figure: Figure, recipes: dict[str | None, str], runtimes: dict[str, str], theme: Theme) -> None:
+    """Draw a legend under the axes: the recipes' colours left, the runtimes' shapes right."""
+    colours: list[Artist] = [Patch(color=colour) for colour in recipes.values()]
+    shapes: list[Artist] = [Line2D([], [], linestyle="", marker=m, color=theme.muted) for m in runtimes.values()]
+    left = figure.legend(colours, [""] * len(colours), loc="outside lower left", frameon=False, fontsize=_SMALL)
+    right = figure.legend(shapes, [""] * len(shapes), loc="outside lower right", frameon=False, fontsize=_SMALL)
+    for legend, names in ((left, recipes), (right, runtimes)):
+        # Set afterwards: a legend leaves out names that begin with an underscore.
+        for text, name in zip(legend.get_texts(), names, strict=True):
+            text.set(text=_clipped(name or "no recipe"), color=theme.ink)
+
+
+def _warn(figure: Figure, text: str, theme: Theme) -> None:
+    """Write `text` in small red letters above the axes, in three lines at most."""
+    lines = textwrap.wrap(text, 64, max_lines=3, placeholder=" ...")
+    figure.suptitle("\n".join(lines), x=0.02, ha="left", fontsize=_SMALL, color=theme.red)
 
 
 def curves(history: Sequence[dict[str, float]], *, best_epoch: int, theme: Theme) -> Figure:
@@ -90,7 +136,8 @@ def curves(history: Sequence[dict[str, float]], *, best_epoch: int, theme: Theme
         ax.set_title("loss" if key == "loss" else "top-1 %", color=theme.ink, fontsize=10, loc="left")
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         ax.set_xlim(0.5, len(history) + 0.5)
-    _logarithmic(loss, loss.yaxis)
+    if any(isfinite(epoch[key]) and epoch[key] > 0 for epoch in history for key in ("loss", "val_loss")):
+        _logarithmic(loss, loss.yaxis)
     _legend(top1, theme)
     return figure
 
@@ -103,17 +150,19 @@ def confusion(counts: Sequence[Sequence[int]], labels: Sequence[str], theme: The
     colours = LinearSegmentedColormap.from_list("cells", [theme.page, theme.series[0]])
     # Only the lower part of the map: what is written in a cell must stay readable.
     ax.imshow(colours(shares * 0.5), aspect="auto")
-    if len(labels) <= 30:
+    if len(labels) <= _NAMED_CLASSES:
         for true, predicted in np.argwhere(matrix > 0):
             right = true == predicted
             ax.text(
                 predicted, true, f"{matrix[true, predicted]}", ha="center", va="center",
-                fontsize=8 if right else 9, weight="normal" if right else "bold",
+                fontsize=_SMALL if right else 9, weight="normal" if right else "bold",
                 color=theme.ink if right else theme.red,
             )  # fmt: skip
-    step = ceil(len(labels) / 30)
-    ax.set_xticks(range(0, len(labels), step), labels[::step])
-    ax.set_yticks(range(0, len(labels), step), labels[::step])
+    step = ceil(len(labels) / _NAMED_CLASSES)
+    names = [_clipped(label) for label in labels[::step]]
+    upright = max(map(len, names)) > 2
+    ax.set_xticks(range(0, len(labels), step), names, rotation=90 if upright else 0)
+    ax.set_yticks(range(0, len(labels), step), names)
     ax.set_xlabel("predicted")
     ax.set_ylabel("true")
     ax.grid(False)
@@ -130,7 +179,7 @@ def calibration(curve: Sequence[dict[str, float]], theme: Theme) -> Figure:
     ax.scatter(x, y, s=sizes, color=theme.series[0], zorder=3)
     for b, at_x, at_y in zip(curve, x, y, strict=True):
         ax.annotate(
-            f"{b['images']:,}", (at_x, at_y), (0, -14), textcoords="offset points", ha="center", fontsize=7,
+            f"{b['images']:,}", (at_x, at_y), (0, -14), textcoords="offset points", ha="center", fontsize=_SMALL,
             color=theme.muted,
         )  # fmt: skip
     ax.set_xlabel("mean confidence %, by bin (number: images)")
@@ -152,48 +201,67 @@ def first_images(
     for place, (is_wrong, answer) in enumerate(zip(wrong, predicted, strict=True)):
         if is_wrong:
             ax.text(
-                place % 10 * side + 4, place // 10 * side + 4, labels[answer], va="top", color="white", fontsize=9,
-                weight="bold", bbox={"facecolor": theme.red, "edgecolor": "none", "pad": 1.5},
+                place % 10 * side + 4, place // 10 * side + 4, _clipped(labels[answer]), va="top", color="white",
+                fontsize=9, weight="bold", bbox={"facecolor": theme.red, "edgecolor": "none", "pad": 1.5},
             )  # fmt: skip
     return figure
 
 
 def worst(images: NDArray[np.uint8], mistakes: Sequence[dict[str, Any]], labels: Sequence[str], theme: Theme) -> Figure:
-    """Draw the images uint8 [N, H, W, C] of `mistakes` (rows of bench.json), five a line, with truth and answer."""
-    lines = ceil(len(images) / 5)
-    figure, axes = _figure(theme, height_in=1.75 * lines, columns=5, lines=lines, bare=True)
+    """Draw the images uint8 [N, H, W, C] of `mistakes` (rows of bench.json) with truth and answer.
+
+    Five a line, or three where the names of the classes are long.
+    """
+    columns = 5 if max(map(len, labels)) <= 2 else 3
+    lines = ceil(len(images) / columns)
+    figure, axes = _figure(
+        theme, height_in=(_WIDTH_IN / columns + 0.6) * lines, columns=columns, lines=lines, bare=True
+    )
     for ax in axes[len(images) :]:
         ax.set_visible(False)
     for ax, image, mistake in zip(axes, images, mistakes, strict=False):
         ax.imshow(_rgb(image), interpolation="nearest")
-        ax.set_title(
-            f"{labels[mistake['label']]} read as {labels[mistake['predicted']]}\n"
-            f"{mistake['probability']:.1%} sure, no. {mistake['image']}",
-            fontsize=8, color=theme.ink,
-        )  # fmt: skip
+        ax.set_title(_mistake(mistake, labels), fontsize=_SMALL, color=theme.ink)
     return figure
+
+
+def _mistake(mistake: dict[str, Any], labels: Sequence[str]) -> str:
+    """Return truth, answer, how sure it was and the image's number, in lines of few letters."""
+    truth, answer = (_clipped(labels[mistake[key]]) for key in ("label", "predicted"))
+    said = f"{truth} read as {answer}" if len(truth + answer) <= 4 else f"{truth}\nread as {answer}"
+    return f"{said}\n{mistake['probability']:.1%} sure\nno. {mistake['image']}"
 
 
 def layer_bars(layers: Sequence[Any], theme: Theme) -> Figure:
     """Draw each weighted layer's share of MACs, weight bytes and zeros; `layers` are `inspect.Layer`s."""
     weighted = [layer for layer in layers if layer.parameters]
-    macs, bytes_ = (sum(getattr(layer, key) for layer in weighted) or 1 for key in ("macs", "weight_bytes"))
-    figure, (ax,) = _figure(theme, height_in=0.62 * len(weighted) + 1.0)
-    bars = (
-        ("MACs", [100 * layer.macs / macs for layer in weighted]),
-        ("weight bytes", [100 * layer.weight_bytes / bytes_ for layer in weighted]),
-        ("zeros", [100 * (layer.sparsity or 0) for layer in weighted]),
-    )
+    figure, (ax,) = _figure(theme, height_in=0.62 * len(weighted) + 1.4)
+    bars = (*_shares(weighted), ("zeros", [layer.sparsity or 0 for layer in weighted]))
     for number, (name, shares) in enumerate(bars):
         places = np.arange(len(weighted)) + (number - 1) * 0.27
-        drawn = ax.barh(places, shares, height=0.25, color=theme.series[number], label=name)
-        ax.bar_label(drawn, fmt="%.1f", padding=2, fontsize=7, color=theme.muted)
+        drawn = ax.barh(places, [100 * share for share in shares], height=0.25, color=theme.series[number], label=name)
+        ax.bar_label(drawn, fmt="%.1f", padding=2, fontsize=_SMALL, color=theme.muted)
     ax.set_yticks(range(len(weighted)), [_short(layer.name) for layer in weighted])
     ax.invert_yaxis()
-    ax.set_xlim(0, 112)
-    ax.set_xlabel("share of all MACs, of all weight bytes, zeros in the layer: %")
-    _legend(ax, theme)
+    ax.set_xlim(0, 115)
+    ax.set_xlabel("share of all MACs, of all weight bytes,\nzeros in the layer: %")
+    _legend(ax, theme, loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
     return figure
+
+
+def dearest(layers: Sequence[Any]) -> list[tuple[str, str, float]]:
+    """Return the layer with the most MACs and the one with the most weight bytes, as (of what, its name, share)."""
+    weighted = [layer for layer in layers if layer.parameters]
+    return [(what, _short(weighted[int(np.argmax(of))].name), max(of)) for what, of in _shares(weighted) if weighted]
+
+
+def _shares(weighted: Sequence[Any]) -> list[tuple[str, list[float]]]:
+    """Return each layer's share of all MACs and of all weight bytes."""
+    macs, bytes_ = (sum(getattr(layer, key) for layer in weighted) or 1 for key in ("macs", "weight_bytes"))
+    return [
+        ("MACs", [layer.macs / macs for layer in weighted]),
+        ("weight bytes", [layer.weight_bytes / bytes_ for layer in weighted]),
+    ]
 
 
 def _figure(
@@ -207,7 +275,7 @@ def _figure(
         if bare:
             ax.set_axis_off()
             continue
-        ax.tick_params(which="both", colors=theme.muted, labelsize=8)
+        ax.tick_params(which="both", colors=theme.muted, labelsize=_SMALL)
         ax.grid(True, color=theme.muted, alpha=0.2, linewidth=0.6)
         ax.set_axisbelow(True)
         for side, spine in ax.spines.items():
@@ -239,9 +307,7 @@ def _plain_number(value: float, _: int | None) -> str:
     return f"{value:,.0f}" if value >= 10 else f"{value:.3g}"
 
 
-def _name_points(
-    ax: Axes, points: Sequence[tuple[float, float]], names: Sequence[str], best: set[int], theme: Theme
-) -> None:
+def _name_points(ax: Axes, points: Sequence[tuple[float, float]], names: Sequence[str], theme: Theme) -> None:
     """Write the names in a column right of the axes, from high to low, each joined to its point by a thin line.
 
     Names beside the points would lie on each other: models of one recipe differ by hundredths of a point.
@@ -250,17 +316,23 @@ def _name_points(
     for line, i in enumerate(order):
         height = 1 - (line + 0.5) / len(order)
         ax.annotate(
-            names[i], points[i], (1.04, height), textcoords="axes fraction", va="center", fontsize=7.5,
-            color=theme.ink, weight="bold" if i in best else "normal", annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": theme.muted, "linewidth": 0.5, "alpha": 0.7},
+            textwrap.fill(names[i], _NAME_LETTERS, max_lines=3, placeholder="..."), points[i], (1.06, height),
+            textcoords="axes fraction", va="center", fontsize=_SMALL, color=theme.ink, annotation_clip=False,
+            arrowprops={
+                "arrowstyle": "-", "color": theme.muted, "linewidth": 0.7, "relpos": (0, 0.5), "shrinkA": 0,
+            },
         )  # fmt: skip
 
 
-def _name(row: dict[str, Any]) -> str:
+def short_name(row: dict[str, Any]) -> str:
     """Return a short name of a row: ``baseline int8 litert``, or the file's where it has no recipe."""
     return (
         f"{row['recipe']} {row['scheme']} {row['runtime']}" if row["recipe"] else f"{row['artifact']} {row['runtime']}"
     )
+
+
+def _clipped(name: str) -> str:
+    return name if len(name) <= _NAME_LETTERS else f"{name[: _NAME_LETTERS - 1]}…"
 
 
 def _short(name: str) -> str:
@@ -269,8 +341,8 @@ def _short(name: str) -> str:
     return (parts or [name])[-1][:18]
 
 
-def _legend(ax: Axes, theme: Theme) -> None:
-    ax.legend(loc="lower right", fontsize=8, frameon=False, labelcolor=theme.ink)
+def _legend(ax: Axes, theme: Theme, **place: Any) -> None:
+    ax.legend(**{"loc": "lower right"} | place, fontsize=_SMALL, frameon=False, labelcolor=theme.ink)
 
 
 def _rgb(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

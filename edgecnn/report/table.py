@@ -45,8 +45,18 @@ REPORT_COLUMNS = (
     Column("top-1 %", "accuracy on the test images", lambda row: row["top1"], ".2f", 100),
     Column("at least %", "low end of the 95 % Wilson interval", lambda row: row["top1_low"], ".2f", 100),
     Column("at most %", "high end of the 95 % Wilson interval", lambda row: row["top1_high"], ".2f", 100),
-    Column("p vs. baseline", "McNemar's exact test; near 1: noise", lambda row: row["mcnemar_p"], ".2g"),
-    Column("wrong of 100", "mistakes among the first 100 test images", lambda row: row["first_100_wrong"], "d"),
+    Column(
+        "p vs. baseline",
+        "McNemar's exact test; 0.05 or more: the difference may be noise",
+        lambda row: row["mcnemar_p"],
+        ".2g",
+    ),
+    Column(
+        "wrong of first 100",
+        "mistakes among the first 100 test images, or all where there are fewer",
+        lambda row: row["first_100_wrong"],
+        "d",
+    ),
     Column("agrees %", "same top-1 as its reference", lambda row: row["top1_agreement"], ".2f", 100),
     Column("size_bytes", "bytes of the file", lambda row: row["size_bytes"], ","),
     Column("gzip_bytes", "bytes after gzip -9", lambda row: row["gzip_bytes"], ","),
@@ -131,10 +141,19 @@ def layer_table(figures: Sequence[dict[str, Any]]) -> tuple[list[str], list[list
 
 
 def to_markdown(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a markdown table, text columns left and figures right."""
+    """Return a markdown table, text columns left and figures right; what a cell says stays text."""
     figures = [all(_is_figure(row[i]) for row in rows) for i in range(len(headings))]
-    lines = [headings, ["---:" if figure else "---" for figure in figures], *rows]
+    lines = [
+        headings,
+        ["---:" if figure else "---" for figure in figures],
+        *([escaped(cell) for cell in row] for row in rows),
+    ]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def escaped(text: str) -> str:
+    """Return text that markdown shows as it is: neither the end of a cell nor the begin of a tag."""
+    return text.replace("|", "\\|").replace("<", "&lt;")
 
 
 def notes(measured: dict[str, Any]) -> list[str]:
