@@ -257,9 +257,9 @@ def dearest(layers: Sequence[Any]) -> list[tuple[str, str, float]]:
 
 def _shares(weighted: Sequence[Any]) -> list[tuple[str, list[float]]]:
     """Return each layer's share of all MACs and of all weight bytes."""
-    macs, bytes_ = (sum(getattr(layer, key) for layer in weighted) or 1 for key in ("macs", "weight_bytes"))
+    macs, bytes_ = (sum(getattr(layer, key) or 0 for layer in weighted) or 1 for key in ("macs", "weight_bytes"))
     return [
-        ("MACs", [layer.macs / macs for layer in weighted]),
+        ("MACs", [(layer.macs or 0) / macs for layer in weighted]),
         ("weight bytes", [layer.weight_bytes / bytes_ for layer in weighted]),
     ]
 
