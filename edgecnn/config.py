@@ -383,7 +383,7 @@ def from_toml(text: str, *, where: str) -> RunConfig:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{where}: not TOML ({error}); restore the file or choose another --out") from None
     if "clustering" not in values and values.get("recipe") in RECIPES:
-        values["clustering"] = dataclasses.asdict(RECIPES[values["recipe"]].clustering)
+        values["clustering"] = stated(RECIPES[values["recipe"]].clustering)
     return from_dict(RunConfig, values, where=where)
 
 
