@@ -96,8 +96,23 @@ def test_the_best_weights_are_restored(data: DataSet, tmp_path: Path) -> None:
 
 
 def test_a_training_that_diverges_is_refused(data: DataSet, tmp_path: Path) -> None:
-    with pytest.raises(GateError, match="was never a number; lower the learning rate"):
-        trained(data, tmp_path / "c.npz", Training(epochs=2, batch_size=64, learning_rate=float("inf"), patience=0))
+    """After two epochs of forty, and also where there is only one."""
+    for epochs, file in ((40, "a.npz"), (1, "b.npz")):
+        wild = Training(epochs=epochs, batch_size=64, learning_rate=float("inf"), patience=0)
+        with pytest.raises(
+            GateError, match=r"the validation loss is not a number; lower the learning rate \(it is inf"
+        ):
+            trained(data, tmp_path / file, wild)
+
+
+def test_a_training_that_learns_nothing_is_stopped_early_with_the_likely_cause(data: DataSet, tmp_path: Path) -> None:
+    epochs: list[int] = []
+    idle = Training(epochs=40, batch_size=64, learning_rate=0.0, patience=0)
+    with pytest.raises(
+        GateError, match=r"after 3 epochs training top-1 is .*, chance is 10.0%; look at the learning rate"
+    ):
+        trained(data, tmp_path / "c.npz", idle, observe=lambda done, total, metrics: epochs.append(done // 4))
+    assert max(epochs) == 3
 
 
 def test_two_fits_share_nothing(data: DataSet, tmp_path: Path) -> None:

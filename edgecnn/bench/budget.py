@@ -25,6 +25,7 @@ LIMITS = {
     "top1_agreement_min": ("top1_agreement", -1),
     "size_bytes_max": ("size_bytes", +1),
     "gzip_bytes_max": ("gzip_bytes", +1),
+    "sparse_bytes_max": ("sparse_bytes", +1),
     "p50_us_max": ("p50_us", +1),
     "p99_us_max": ("p99_us", +1),
     "ratio_to_baseline_max": ("ratio_to_baseline", +1),

@@ -119,6 +119,28 @@ def cost_of(content: bytes, suffix: str) -> dict[str, int | None]:
     return {key: total(getattr(layer, key) for layer in layers) for key in _COSTS}
 
 
+def sparse_bytes(content: bytes, suffix: str) -> int | None:
+    """Return what a file's weights take in the sparse encoding of `export.sparse`, biases and the like as they are.
+
+    None where kernels are not of eight bits, or the file cannot be read.
+    """
+    import numpy as np
+
+    from edgecnn.export.sparse import encode
+    from edgecnn.inspect import inspect_bytes, kernels_of
+
+    try:
+        layers, kernels = inspect_bytes(content, suffix), kernels_of(content, suffix)
+    except EdgecnnError:
+        return None
+    if not kernels or any(kernel.stored.dtype.itemsize != 1 for kernel in kernels):
+        return None
+    # Zero is the zero point: 128 in an ONNX file.
+    centred = [(k.stored.astype(np.int16) - k.zero_point).astype(np.int8) for k in kernels]
+    others = sum(layer.weight_bytes for layer in layers) - sum(kernel.stored.nbytes for kernel in kernels)
+    return others + sum(len(encode(kernel.reshape(len(kernel), -1))) for kernel in centred)
+
+
 def _trusted(model: Path) -> bytes:
     """Return the file's content; one that no record vouches for is first run in a child process."""
     content = artifact.read_bytes(model)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from edgecnn import artifact
 from edgecnn.artifact import Record
 from edgecnn.pipeline import parity
-from edgecnn.pipeline.cost import cost_of
+from edgecnn.pipeline.cost import cost_of, sparse_bytes
 
 if TYPE_CHECKING:
     from edgecnn.bench.session import Measurement
@@ -39,6 +39,7 @@ def row(
         "sha256": artifact.sha256(content),
         "size_bytes": len(content),
         "gzip_bytes": artifact.gzip_size(content),
+        "sparse_bytes": sparse_bytes(content, m.model.suffix),
         "parameters": record.parameters if record else cost["parameters"],
         "nonzero_parameters": record.nonzero_parameters if record else cost["nonzero_parameters"],
         "macs": cost["macs"],

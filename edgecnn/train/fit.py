@@ -14,6 +14,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,10 @@ from edgecnn.config import Distillation, Training
 from edgecnn.errors import ArtifactError, ConfigError, GateError
 from edgecnn.train.augmentation import augmented
 from edgecnn.train.objective import accuracy, distillation_loss, smoothed, with_teacher
+
+_NAN_EPOCHS = 2  # in a row: one may be a spike
+_CHANCE_EPOCHS = 3  # by then anything that learns has learned something
+_CHANCE_MARGIN = 0.05  # of the way from chance to one
 
 # Called with (steps done, steps in all, metrics so far); for progress bars.
 Observer = Callable[[int, int, dict[str, float]], None]
@@ -83,7 +88,7 @@ def fit(
     Images are uint8 [N, H, W, C], labels int64 [N]. Epochs before `first_epoch` do not compete for the best. The
     `teacher`, a Keras model, answers for the same distorted images as the `distillation` says. A `checkpoint` of the
     same settings is continued from; the file is the caller's to remove once the result is safe. Raises `GateError`
-    when the validation loss is never a number.
+    when the loss stops being a number, or nothing is learned in the first epochs, saying the likely cause.
     """
     _check_teacher(teacher, model)
     steps = -(-len(train[0]) // training.batch_size)
@@ -110,12 +115,10 @@ def fit(
                 best = model.get_weights()
         _save(model, checkpoint, identity, stopping, result, best)
         progress.end(result.history[-1])
+        _refuse_hopeless(result.history, model.output_shape[-1], training)
     progress.finish()
-    if best is None:
-        raise GateError(
-            f"fit: the validation loss of {len(result.history)} epochs was never a number; "
-            f"lower the learning rate (it was {training.learning_rate})"
-        )
+    if best is None:  # an epoch or two that were no numbers, too few to be refused above
+        raise _not_a_number(training)
     model.set_weights(best)
     result.best_epoch = stopping.best_epoch
     return result
@@ -144,6 +147,27 @@ class _Progress(keras.callbacks.Callback):  # type: ignore[misc]
     def finish(self) -> None:
         """Report all steps as done, also those that early stopping left out."""
         self._observe(self._total, self._total, self._metrics)
+
+
+def _refuse_hopeless(history: list[dict[str, float]], classes: int, training: Training) -> None:
+    """Raise `GateError` when the last epochs say that no later one will be better."""
+    last = history[-_NAN_EPOCHS:]
+    if len(last) == _NAN_EPOCHS and not any(isfinite(epoch["val_loss"]) for epoch in last):
+        raise _not_a_number(training)
+    # Of the training images, for validation may be of averaged weights, which lag behind in the first epochs.
+    best = max(epoch["accuracy"] for epoch in history)
+    if len(history) == _CHANCE_EPOCHS and best < 1 / classes + _CHANCE_MARGIN * (1 - 1 / classes):
+        raise GateError(
+            f"fit: after {len(history)} epochs training top-1 is {best:.1%}, chance is {1 / classes:.1%}; look at the "
+            f"learning rate (it is {training.learning_rate}: dead units by a high one, no step by a low one), the "
+            f"initializers and the labels"
+        )
+
+
+def _not_a_number(training: Training) -> GateError:
+    return GateError(
+        f"fit: the validation loss is not a number; lower the learning rate (it is {training.learning_rate})"
+    )
 
 
 def _compile(model: Any, training: Training, steps: int, distillation: Distillation | None) -> None:
