@@ -65,7 +65,7 @@ class Record:
     nonzero_parameters: int
     seed: int
     settings: dict[str, Any]
-    data: dict[str, Any]  # name, sha256 and validation_fraction of the data set
+    data: dict[str, Any]  # name and sha256 of the data set, validation_fraction, split_seed
     labels: list[str]
     input: dict[str, Any]  # shape, dtype and the range that pixels 0..255 map to
     metrics: dict[str, Any]

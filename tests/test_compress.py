@@ -22,7 +22,7 @@ EPOCHS = Training(epochs=2, batch_size=64, learning_rate=1e-3, patience=0)
 
 @pytest.fixture(scope="module")
 def data() -> DataSet:
-    return load("digits", seed=0, validation_fraction=0.2)
+    return load("digits", validation_fraction=0.2)
 
 
 @pytest.fixture(scope="module")

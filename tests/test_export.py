@@ -33,7 +33,7 @@ def model(quick_run: Path) -> Any:
 @pytest.fixture(scope="module")
 def images() -> tuple[np.ndarray, np.ndarray]:
     """Return (calibration, test) images."""
-    data = load("digits", seed=0, validation_fraction=0.2)
+    data = load("digits", validation_fraction=0.2)
     return representative(data.train, 100, seed=0), data.test.images
 
 

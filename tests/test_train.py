@@ -25,7 +25,7 @@ STRONG = replace(
 
 @pytest.fixture(scope="module")
 def data() -> DataSet:
-    return load("digits", seed=0, validation_fraction=0.2)
+    return load("digits", validation_fraction=0.2)
 
 
 def trained(

@@ -88,6 +88,8 @@ def settings_of(source: Path, data: str | None, *, max_drop: float | None, calib
         return configure(data=data, max_drop_pp=max_drop, calibration_images=calibration_images)
     record = checked(source)
     # The model's own split: validation images of another one would be images that it was trained on.
+    if record.seed and "split_seed" not in record.data:
+        raise ArtifactError(f"{source}: of a time when the seed, {record.seed}, chose its split; train it again")
     return configure(
         data=record.data["name"],
         seed=record.seed,

@@ -1,4 +1,8 @@
-"""Train, validation and test: validation comes out of train, stratified and seeded; test is never touched."""
+"""Train, validation and test: validation comes out of train, stratified; test is never touched.
+
+The split does not depend on a run's seed: models of several seeds, and a network and its teacher, are then compared on
+the same images, and no one's validation image was another one's lesson.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecnn.errors import DataError
+
+SPLIT_SEED = 0
 
 
 @dataclass(frozen=True)
@@ -45,10 +51,10 @@ class DataSet:
 
 
 def assemble(
-    name: str, train: Split, test: Split, labels: tuple[str, ...], *, seed: int, validation_fraction: float
+    name: str, train: Split, test: Split, labels: tuple[str, ...], *, validation_fraction: float
 ) -> DataSet:
-    """Return the data set with a stratified, seeded validation split taken out of `train`."""
-    chosen = stratified(train.labels, validation_fraction, np.random.default_rng((seed, 0x5611)))
+    """Return the data set with a stratified validation split taken out of `train`, always the same one."""
+    chosen = stratified(train.labels, validation_fraction, np.random.default_rng((SPLIT_SEED, 0x5611)))
     rest = np.setdiff1d(np.arange(len(train)), chosen)
     return DataSet(
         name=name,

@@ -104,14 +104,13 @@ def read_config(opened: Run) -> RunConfig:
 
 
 def load_data(config: RunConfig, *, data_dir: Path | None = None, observe: Observer = unobserved) -> DataSet:
-    """Return the data set that `config` names, split by its seed and fraction."""
+    """Return the data set that `config` names, split by its fraction."""
     from edgecnn import data
 
     if config.data == "digits":
         extras.require("train", needed_by="data digits")
     return data.load(
         config.data,
-        seed=config.seed,
         validation_fraction=config.validation_fraction,
         data_dir=data_dir,
         on_download=lambda file, done, total: observe(f"download {file}", done, total, {}),
@@ -156,5 +155,11 @@ def calibration_images(work: Workspace, count: int) -> NDArray[np.uint8]:
 
 def described_data(work: Workspace) -> dict[str, Any]:
     """Return what a record says of the data: enough to split it the same way again."""
-    fraction = work.config.validation_fraction
-    return {"name": work.data.name, "sha256": work.data.sha256, "validation_fraction": fraction}
+    from edgecnn.data import SPLIT_SEED
+
+    return {
+        "name": work.data.name,
+        "sha256": work.data.sha256,
+        "validation_fraction": work.config.validation_fraction,
+        "split_seed": SPLIT_SEED,
+    }
