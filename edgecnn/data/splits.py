@@ -50,9 +50,7 @@ class DataSet:
         return height, width, channels
 
 
-def assemble(
-    name: str, train: Split, test: Split, labels: tuple[str, ...], *, validation_fraction: float
-) -> DataSet:
+def assemble(name: str, train: Split, test: Split, labels: tuple[str, ...], *, validation_fraction: float) -> DataSet:
     """Return the data set with a stratified validation split taken out of `train`, always the same one."""
     chosen = stratified(train.labels, validation_fraction, np.random.default_rng((SPLIT_SEED, 0x5611)))
     rest = np.setdiff1d(np.arange(len(train)), chosen)
