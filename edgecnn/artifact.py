@@ -31,7 +31,6 @@ EXPORT_SUFFIXES = (".tflite", ".onnx")
 MODEL_SUFFIXES = (".keras", ".h5", *EXPORT_SUFFIXES)
 _TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}")  # as write_atomic names them
 _STAGE_MODELS = ("model.keras", "model.h5")
-_TRAINED = {"baseline": "train", "teacher": "teacher"}  # recipe -> its folder in a run
 _RECORDED_LIBRARIES = (
     "edgecnn",
     "numpy",
@@ -96,9 +95,14 @@ class Run:
 
         QAT models are HDF5: tf_keras cannot read tfmot's quantization wrappers back from the .keras format.
         """
-        if recipe in _TRAINED:
-            return self.root / _TRAINED[recipe] / "model.keras"
+        if recipe == "baseline":
+            return self.root / "train" / "model.keras"
         return self.root / "compress" / recipe / ("model.h5" if recipe.endswith("-qat") else "model.keras")
+
+    @property
+    def teacher(self) -> Path:
+        """The folder of the teacher: its members, numbered, and the lessons made of their answers."""
+        return self.root / "teacher"
 
     def exported(self, recipe: str, file: str) -> Path:
         """Return the path of an exported artifact, e.g. ``export/pruned80-qat/int8.tflite``."""
@@ -195,6 +199,15 @@ def write_atomic(path: Path, content: bytes | str) -> None:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def link(source: Path, target: Path) -> None:
+    """Make `target` another name of the file `source`, or a copy where the disk cannot link."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.link(source, target)
+    except OSError:
+        write_atomic(target, read_bytes(source))
 
 
 def check_writable(path: Path) -> None:

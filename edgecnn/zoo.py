@@ -16,6 +16,11 @@ ARCHITECTURES = {
     # 35,030 parameters for 28x28x1 and 10 classes: model 10 of "Convolutional Neural Networks for digit image
     # classification".
     "edge35k": "C32@9 P2 C32@3 P2 C32@3 F100 D.5",
+    # For less flash than edge35k takes: 12,542, 4,646 and 1,145 parameters. Pairs of 3x3 convolutions read more per
+    # parameter than one large kernel, and without a hidden dense layer no parameter goes to waste there.
+    "edge12k": "C12@3 C12@3 P2 C20@3 C20@3 P2 C24@3",
+    "edge4k": "C8@3 C8@3 P2 C12@3 C12@3 P2 C12@3",
+    "edge1k": "C4@5 P2 C5@3 C6@3 P2 C6@3",
     # 198,762 parameters: a teacher for the small ones, six times the multiply-accumulates of edge35k.
     "vgg4": "C32@3 BN C32@3 BN P2 D.2 C64@3 BN C64@3 BN P2 D.2 F128 BN D.4",
 }

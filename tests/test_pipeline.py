@@ -15,7 +15,7 @@ import pytest
 
 from edgecnn import artifact, zoo
 from edgecnn.artifact import Run
-from edgecnn.config import Distillation, Teacher, Training, configure
+from edgecnn.config import Distillation, RunConfig, Teacher, Training, configure
 from edgecnn.errors import ArtifactError, ConfigError, GateError
 from edgecnn.pipeline import (
     Target,
@@ -31,6 +31,7 @@ from edgecnn.pipeline import (
     train_quantized,
 )
 from edgecnn.pipeline.release import command_of
+from edgecnn.train import Lesson, lesson_bytes
 from tests.conftest import ROOT, Edgecnn, stored_kernels
 
 EXPORTS = {
@@ -154,17 +155,57 @@ def test_an_interrupt_that_a_destructor_swallows_is_raised_at_the_next_step() ->
 
 
 def test_a_teacher_is_trained_first_and_recorded_as_parent(tmp_path: Path) -> None:
-    config = configure(data="digits", recipe="quick", epochs=1)
-    teacher = Teacher(arch="edge35k", training=config.training, distillation=Distillation(weight=0.5, temperature=2.0))
-    with begin(replace(config, teacher=teacher), tmp_path / "run") as work:
+    config = taught_config()
+    with begin(config, tmp_path / "run") as work:
         path = train(work)
         record = artifact.checked(path)
-        assert list(record.parents) == ["../teacher/model.keras"]
-        assert record.settings["distillation"] == {"weight": 0.5, "temperature": 2.0}
+        assert list(record.parents) == ["../teacher/0/model.keras", "../teacher/1/model.keras"]
+        assert record.settings["teacher"]["distillation"] == {"weight": 0.5, "temperature": 2.0}
         assert train(work) == path, "what is complete is not trained again"
         assert work.run.recipes() == ["baseline"]
-    assert read_config(Run(tmp_path / "run")).teacher == teacher
+    assert read_config(Run(tmp_path / "run")).teacher == config.teacher
     assert [problem for _, problem in artifact.verify(tmp_path / "run") if problem] == []
+    # Another seed learns from the same teacher, without training it again.
+    teacher = Run(tmp_path / "run")
+    with begin(replace(config, seed=5), tmp_path / "other", teacher=teacher, observe=no_teaching) as work:
+        other = artifact.checked(train(work))
+    assert list(other.parents.values()) == list(record.parents.values())
+    assert other.sha256 != record.sha256
+    with (
+        begin(replace(config, recipe="small"), tmp_path / "third", teacher=teacher) as work,
+        pytest.raises(ArtifactError, match="made by another teacher or of other images"),
+    ):
+        lesson = tmp_path / "third" / "teacher" / "lessons" / "00.npz"
+        lesson.write_bytes(lesson_bytes(Lesson(np.zeros((1, 1), np.uint8), np.zeros((1, 1), np.float32)), identity="x"))
+        train(work)
+
+
+def taught_config() -> RunConfig:
+    """Return a run of one epoch with a teacher of two members, trained for one epoch each."""
+    config = configure(data="digits", recipe="quick", epochs=1)
+    distillation = Distillation(weight=0.5, temperature=2.0)
+    teacher = Teacher(arch="edge35k", members=2, views=2, training=config.training, distillation=distillation)
+    return replace(config, teacher=teacher)
+
+
+def no_teaching(stage: str, done: int, total: int, metrics: dict[str, float]) -> None:
+    assert stage == "train", "the teacher is there, and its lessons"
+
+
+def test_a_teacher_that_is_not_there_or_not_wanted_is_refused(edgecnn: Edgecnn, tmp_path: Path) -> None:
+    for recipe, message in (
+        ("quick", "--teacher: recipe quick learns from no teacher; leave it out"),
+        ("strong", "no teacher there; make one: edgecnn teach --out"),
+    ):
+        done = edgecnn("train", "--recipe", recipe, "--teacher", tmp_path / "none", "--out", tmp_path / recipe)
+        assert done.returncode == 2
+        assert message in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+    done = edgecnn("teach", "--recipe", "quick", "--out", tmp_path / "q")
+    assert (done.returncode, done.stderr) == (
+        2,
+        "error: teach: recipe quick has no teacher; name one that has: --recipe strong\n",
+    )
 
 
 def test_another_seed_gives_other_bytes(quick_run: Path, edgecnn: Edgecnn, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Fitting: deterministic, resumable, best weights by validation, no state shared between fits."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,12 +11,13 @@ from edgecnn import _tf, zoo
 from edgecnn.config import Augmentation, Distillation, Training
 from edgecnn.data import DataSet, load
 from edgecnn.errors import ArtifactError, ConfigError, GateError
-from edgecnn.train import EarlyStopping, Fit, fit
+from edgecnn.train import EarlyStopping, Fit, Lessons, fit, lesson_bytes, make_lesson, overfits
 from edgecnn.train.augmentation import augmented
 from edgecnn.train.objective import accuracy, distillation_loss, smoothed, with_teacher
 
 TRAINING = Training(epochs=3, batch_size=64, learning_rate=2e-3, patience=0)
 DISTORTED = Augmentation(rotate_deg=10.0, scale=0.1, shear=0.1, shift_px=2.0, elastic_px=1.0, elastic_grid=5)
+ALL_EARS, HALF_LISTENING = (Distillation(weight=weight, temperature=1.0) for weight in (1.0, 0.5))
 UNMOVED = Augmentation(rotate_deg=0.0, scale=0.0, shear=0.0, shift_px=0.0, elastic_px=0.0, elastic_grid=5)
 STRONG = replace(
     TRAINING, warmup_epochs=0.5, schedule="cosine", weight_decay=1e-4, label_smoothing=0.05, average_decay=0.9,
@@ -195,18 +197,108 @@ def test_smoothed_labels_add_up_to_one() -> None:
     assert targets[0].tolist() == pytest.approx([0.05, 0.05, 0.85, 0.05])
 
 
-def test_a_teacher_is_listened_to_and_must_know_the_classes(data: DataSet, tmp_path: Path) -> None:
-    class Always:
-        output_shape = (None, 10)
+def always(label: int, classes: int) -> Callable[..., object]:
+    """Return a teacher that sees one class everywhere."""
+    return lambda images, training: _tf.tf.one_hot(_tf.tf.fill([_tf.tf.shape(images)[0]], label), classes)
 
-        def __call__(self, images: object, training: bool) -> object:
-            return _tf.tf.one_hot(_tf.tf.zeros(_tf.tf.shape(images)[0], _tf.tf.int32), 10)
 
-    options = {"teacher": Always(), "distillation": Distillation(weight=1.0, temperature=1.0)}
+def lessons(folder: Path, data: DataSet, teacher: Callable[..., object], *, images: int = 256) -> Lessons:
+    """Return two views of the first training images with the answers of `teacher`."""
+    paths = tuple(folder / f"{view}.npz" for view in range(2))
+    for view, path in enumerate(paths):
+        lesson = make_lesson([teacher], data.train.images[:images], augmentation=DISTORTED, view=view)
+        path.write_bytes(lesson_bytes(lesson, identity="made for a test"))
+    return Lessons(paths, "made for a test")
+
+
+def test_a_teacher_is_listened_to(data: DataSet, tmp_path: Path) -> None:
+    taught = {"lessons": lessons(tmp_path, data, always(0, 10)), "distillation": ALL_EARS}
     # Two epochs: what learns nothing of the labels is refused after the third.
-    result, _ = trained(data, tmp_path / "c.npz", replace(TRAINING, epochs=2), **options)
+    result, _ = trained(data, tmp_path / "c.npz", replace(TRAINING, epochs=2), **taught)
     zeros = float((data.validation.labels[:256] == 0).mean())
     assert result.history[-1]["val_accuracy"] == pytest.approx(zeros), "its teacher sees zeros everywhere"
-    Always.output_shape = (None, 7)
-    with pytest.raises(ConfigError, match="the teacher answers with 7 classes, the network with 10"):
-        trained(data, tmp_path / "d.npz", TRAINING, **options)
+
+
+def test_a_fit_of_lessons_interrupted_ends_the_same(data: DataSet, tmp_path: Path) -> None:
+    taught = {"lessons": lessons(tmp_path, data, always(0, 10)), "distillation": HALF_LISTENING}
+    two_epochs = replace(TRAINING, epochs=2)
+    whole, expected = trained(data, tmp_path / "whole.npz", two_epochs, **taught)
+    with pytest.raises(Interrupted):
+        trained(data, tmp_path / "cut.npz", two_epochs, **taught, observe=interrupt_in_epoch(1))
+    resumed, got = trained(data, tmp_path / "cut.npz", two_epochs, **taught)
+    assert resumed == whole
+    assert all(np.array_equal(a, b) for a, b in zip(expected, got, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("classes", "images", "message"),
+    [
+        (7, 256, "the teacher answers with 7 classes, the network with 10; give a teacher of the same data set"),
+        (10, 100, r"the lessons are of images \[100, 28, 28, 1\], the training images \[256, 28, 28, 1\]"),
+    ],
+)
+def test_lessons_of_another_data_set_are_refused(
+    data: DataSet, tmp_path: Path, classes: int, images: int, message: str
+) -> None:
+    taught = {"lessons": lessons(tmp_path, data, always(0, classes), images=images), "distillation": ALL_EARS}
+    with pytest.raises(ConfigError, match=message):
+        trained(data, tmp_path / "c.npz", **taught)
+
+
+def test_a_lesson_holds_the_mean_of_the_answers_to_what_it_shows(data: DataSet) -> None:
+    images = data.train.images[:600]  # more than a batch
+    lesson = make_lesson([always(0, 10), always(3, 10)], images, augmentation=DISTORTED, view=0)
+    assert lesson.images.shape == images.shape
+    assert lesson.images.dtype == np.uint8
+    assert (lesson.answers[:, [0, 3]] == 0.5).all()
+    again, other = (make_lesson([always(0, 10)], images, augmentation=DISTORTED, view=view) for view in (0, 1))
+    assert np.array_equal(lesson.images, again.images), "a view is the same whoever answers"
+    assert not np.array_equal(lesson.images, other.images)
+    assert np.array_equal(make_lesson([always(0, 10)], images, augmentation=None, view=0).images, images)
+
+
+def test_a_lesson_that_is_damaged_or_of_another_teacher_is_refused(data: DataSet, tmp_path: Path) -> None:
+    made = lessons(tmp_path, data, always(0, 10))
+    with pytest.raises(ArtifactError, match=r"0.npz: made by another teacher or of other images; remove its folder"):
+        Lessons(made.paths, "of another")[0]
+    content = made.paths[0].read_bytes()
+    made.paths[0].write_bytes(content[:5000] + bytes([content[5000] ^ 1]) + content[5001:])
+    with pytest.raises(ArtifactError, match=r"0.npz: damaged .*; remove it to make it again"):
+        made[0]
+
+
+def epochs_of(losses: list[float], validation_losses: list[float]) -> list[dict[str, float]]:
+    pairs = zip(losses, validation_losses, strict=True)
+    return [{"loss": loss, "accuracy": 0.9, "val_loss": validation, "val_accuracy": 0.9} for loss, validation in pairs]
+
+
+@pytest.mark.parametrize(
+    ("losses", "validation_losses", "expected"),
+    [
+        ([9, 8, 7, 6, 5, 4, 3, 2], [5, 3, 4, 5, 6, 7, 8, 9], True),
+        ([9, 8, 7, 6, 5, 4, 3, 2], [5, 3, 3.1, 3.1, 3.2, 3.1, 3.2, 3.1], False),  # level, not climbing
+        ([9, 8, 7, 6, 5, 4, 3, 2], [5, 4.5, 4, 3, 4, 5, 6, 7], False),  # too short to judge
+        ([2, 2, 2, 2, 2, 2, 2, 2], [5, 3, 4, 5, 6, 7, 8, 9], False),  # the training loss does not fall either
+        ([9, 8, 7, 6, 5, 4, 3, 2], [9, 8, 7, 6, 5, 4, 3, 2], False),
+    ],
+)
+def test_overfitting_is_a_validation_loss_that_climbs_while_the_training_loss_falls(
+    losses: list[float], validation_losses: list[float], expected: bool
+) -> None:
+    best = int(np.argmin(validation_losses))
+    assert overfits(epochs_of(losses, validation_losses), best_epoch=best) is expected
+
+
+def test_a_training_that_overfits_is_stopped_and_keeps_its_best_weights(data: DataSet, tmp_path: Path) -> None:
+    """Forty images with wrong labels can be learned by heart, which says nothing of others."""
+    _tf.seed_everything(0)
+    model = zoo.build("edge35k", input_shape=(28, 28, 1), classes=10)
+    few = data.train.images[:40], (data.train.labels[:40] + np.arange(40)) % 10
+    training = Training(epochs=60, batch_size=20, learning_rate=3e-3, patience=0, dropout=0.0)
+    validation = data.validation.images[:64], data.validation.labels[:64]
+    result = fit(model, few, validation, training=training, seed=0, checkpoint=tmp_path / "c.npz")
+    assert result.stopped is not None
+    assert result.stopped.startswith("overfits: the validation loss climbs while the training loss falls")
+    assert len(result.history) < 60
+    losses = [row["val_loss"] for row in result.history]
+    assert result.best_epoch == int(np.argmin(losses))

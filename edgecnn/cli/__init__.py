@@ -30,6 +30,7 @@ from edgecnn.cli.options import (
     SeedOption,
     SparsityOption,
     StageRecipeOption,
+    TeacherOption,
 )
 from edgecnn.cli.terminal import print_bench, print_layers, progress, say
 from edgecnn.device.errors import DeviceError
@@ -59,6 +60,7 @@ def run(
     seed: SeedOption = 0,
     out: OutOption = None,
     data_dir: DataDirOption = None,
+    teacher: TeacherOption = None,
     max_drop: MaxDropOption = None,
     calibration_images: CalibrationOption = None,
 ) -> None:
@@ -77,7 +79,8 @@ def run(
     from edgecnn.cli import choose
 
     with progress() as observe:
-        done = pipeline.run(config, out or choose.run_directory(config), data_dir=data_dir, observe=observe)
+        root = out or choose.run_directory(config)
+        done = pipeline.run(config, root, data_dir=data_dir, teacher=choose.teacher(teacher), observe=observe)
     print_bench(done.bench)
     page = done.bench.with_name("report.html")
     say(f"report: {page}" if page.exists() else "no report: needs pip install 'edgecnn[report]'")
@@ -94,6 +97,7 @@ def train(
     seed: SeedOption = 0,
     out: OutOption = None,
     data_dir: DataDirOption = None,
+    teacher: TeacherOption = None,
     max_drop: MaxDropOption = None,
     calibration_images: CalibrationOption = None,
 ) -> None:
@@ -113,9 +117,34 @@ def train(
 
     extras.require("train", needed_by="train")
     root = out or choose.run_directory(config)
-    with progress() as observe, pipeline.begin(config, root, data_dir=data_dir, observe=observe) as work:
+    given: dict[str, Any] = {"data_dir": data_dir, "teacher": choose.teacher(teacher)}
+    with progress() as observe, pipeline.begin(config, root, **given, observe=observe) as work:
         path = pipeline.train(work)
+    choose.say_accuracy(path)
     print(path)
+
+
+@app.command()
+def teach(
+    data: DataOption = "digits",
+    recipe: RecipeOption = "strong",
+    out: OutOption = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Train a recipe's teacher and prepare its lessons, for the runs that are given them with --teacher."""
+    from edgecnn import pipeline
+    from edgecnn.cli import choose
+    from edgecnn.config import configure
+    from edgecnn.errors import ConfigError
+
+    config = configure(data=data, recipe=recipe)
+
+    if config.teacher is None:
+        raise ConfigError(f"teach: recipe {config.recipe} has no teacher; name one that has: --recipe strong")
+    root = out or choose.run_directory(config)
+    with progress() as observe, pipeline.begin(config, root, data_dir=data_dir, observe=observe) as work:
+        pipeline.teach(work)
+    print(work.run.teacher)
 
 
 @app.command()
@@ -125,6 +154,7 @@ def prune(
     sparsity: SparsityOption = None,
     rounds: RoundsOption = None,
     recipe: StageRecipeOption = "baseline",
+    max_drop: MaxDropOption = None,
     data_dir: DataDirOption = None,
 ) -> None:
     """Prune a run's model (default: its baseline, to the run's sparsity): single weights, patterns or whole filters."""
@@ -134,8 +164,10 @@ def prune(
     extras.require("train", needed_by="prune")
     opened = choose.trained_run(run)
     choose.check_recipe(opened, recipe)
-    with progress() as observe, pipeline.reopen(opened, data_dir=data_dir, observe=observe) as work:
+    options: dict[str, Any] = {"max_drop_pp": max_drop, "data_dir": data_dir}
+    with progress() as observe, pipeline.reopen(opened, **options, observe=observe) as work:
         made = pipeline.prune(work, recipe, method=method, sparsity=sparsity, rounds=rounds)
+    choose.say_accuracy(opened.model(made))
     print(opened.model(made))
 
 
@@ -144,6 +176,7 @@ def cluster(
     run: RunArgument = None,
     clusters: ClustersOption = None,
     recipe: StageRecipeOption = "baseline",
+    max_drop: MaxDropOption = None,
     data_dir: DataDirOption = None,
 ) -> None:
     """Leave every kernel of a run's model with a few distinct values, which compress well; zeros stay zero."""
@@ -153,8 +186,10 @@ def cluster(
     extras.require("train", needed_by="cluster")
     opened = choose.trained_run(run)
     choose.check_recipe(opened, recipe)
-    with progress() as observe, pipeline.reopen(opened, data_dir=data_dir, observe=observe) as work:
+    options: dict[str, Any] = {"max_drop_pp": max_drop, "data_dir": data_dir}
+    with progress() as observe, pipeline.reopen(opened, **options, observe=observe) as work:
         made = pipeline.cluster(work, recipe, clusters=clusters)
+    choose.say_accuracy(opened.model(made))
     print(opened.model(made))
 
 

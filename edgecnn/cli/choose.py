@@ -61,6 +61,32 @@ def complete_run(named: Path | None) -> Run:
     return run
 
 
+def teacher(named: Path | None) -> Run | None:
+    """Return the run whose teacher is to be used, if one was named."""
+    return None if named is None else Run(named)
+
+
+def say_accuracy(model: Path) -> None:
+    """Say how a trained model reads the validation images, beside its parent where it has one."""
+    record = read_record(model)
+    figures = record.metrics
+    if "mcnemar_p" in figures:
+        from edgecnn.bench.accuracy import AccuracyDelta
+
+        delta = AccuracyDelta(
+            figures["parent_validation_top1"],
+            figures["validation_top1"],
+            figures["drop_pp"],
+            figures["mcnemar_p"],
+            figures["images"],
+        )
+        say(f"{record.recipe}: {delta}")
+    else:
+        say(f"{record.recipe}: {figures['validation_top1']:.2%} of the validation images")
+    if "stopped" in figures:
+        say(f"{record.recipe}: stopped after epoch {len(figures['history'])}, for it {figures['stopped']}")
+
+
 def run_to_export(named: Path | None) -> Run | None:
     """Return the run to export from, or None when a model file was named or there is no complete run."""
     if named is None:

@@ -33,6 +33,12 @@ ClustersOption = Annotated[
     int | None,
     typer.Option("--clusters", help="Distinct values per kernel, 2 to 255. Default: the run's.", show_default=False),
 ]
+TeacherOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--teacher", help="Run whose teacher to use instead of training one: edgecnn teach.", show_default=False
+    ),
+]
 SeedOption = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
 OutOption = Annotated[
     Path | None, typer.Option("--out", help="Run directory. Default: runs/ and a name made of the settings.")
@@ -51,7 +57,9 @@ SchemeOption = Annotated[
 ]
 MaxDropOption = Annotated[
     float | None,
-    typer.Option("--max-drop", help="Refuse an int8 model that loses more top-1 than this, in pp. [default: 0.5]"),
+    typer.Option(
+        "--max-drop", help="Refuse a model that loses more top-1 than this against its parent, in pp. [default: 0.5]"
+    ),
 ]
 CalibrationOption = Annotated[
     int | None,

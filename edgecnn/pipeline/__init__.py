@@ -12,12 +12,14 @@ from pathlib import Path
 from edgecnn import extras
 from edgecnn.artifact import Run
 from edgecnn.config import SCHEMES, RunConfig
+from edgecnn.pipeline.compressing import cluster, prune, train_quantized
 from edgecnn.pipeline.cost import Inspection, float32_beside, images_to_compare, inspected
 from edgecnn.pipeline.exports import Target, copy_released, export, export_model, pack_predictor
 from edgecnn.pipeline.measure import a_look, bench, bench_run, check_budget
 from edgecnn.pipeline.release import release
 from edgecnn.pipeline.report import report
-from edgecnn.pipeline.training import check_stages, cluster, prune, train, train_quantized
+from edgecnn.pipeline.teaching import teach
+from edgecnn.pipeline.training import check_stages, train
 from edgecnn.pipeline.workspace import Observer, Workspace, begin, load_data, read_config, reopen, unobserved
 
 __all__ = [
@@ -44,6 +46,7 @@ __all__ = [
     "reopen",
     "report",
     "run",
+    "teach",
     "train",
     "train_quantized",
 ]
@@ -54,13 +57,22 @@ OF_PRUNED = tuple(Target(form, scheme) for form in SCHEMES for scheme in ("float
 OF_QAT = tuple(Target(form, "int8") for form in SCHEMES)
 
 
-def run(config: RunConfig, root: Path, *, data_dir: Path | None = None, observe: Observer = unobserved) -> Run:
+def run(
+    config: RunConfig,
+    root: Path,
+    *,
+    data_dir: Path | None = None,
+    teacher: Run | None = None,
+    observe: Observer = unobserved,
+) -> Run:
     """Do the whole job in run directory `root`, or what is left of it; return the run.
+
+    With the `teacher` of another run it trains none of its own.
 
     Raises `ConfigError` when `root` holds a run of other settings, and what the stages raise.
     """
     extras.require("train", "litert", "ort", needed_by="run")
-    with begin(config, root, data_dir=data_dir, observe=observe) as work:
+    with begin(config, root, data_dir=data_dir, teacher=teacher, observe=observe) as work:
         check_stages(work)
         train(work)
         pruned = prune(work)

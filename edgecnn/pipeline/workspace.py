@@ -40,18 +40,28 @@ class Workspace:
 
 @contextmanager
 def begin(
-    config: RunConfig, root: Path, *, data_dir: Path | None = None, observe: Observer = unobserved
+    config: RunConfig,
+    root: Path,
+    *,
+    data_dir: Path | None = None,
+    teacher: Run | None = None,
+    observe: Observer = unobserved,
 ) -> Iterator[Workspace]:
     """Open run directory `root` for `config`, new or to go on with, and hold it against a second process.
 
-    Nothing is written before the data is there. A run that was asked for other settings is refused.
+    Nothing is written before the data is there. A run that was asked for other settings is refused. The `teacher` of
+    another run becomes this one's too; `ConfigError` when the recipe has none.
     """
     opened = Run(root)
+    if teacher is not None and config.teacher is None:
+        raise ConfigError(f"--teacher: recipe {config.recipe} learns from no teacher; leave it out, or --recipe strong")
     _refuse_other_settings(config, opened)
     data = load_data(config, data_dir=data_dir, observe=observe)
     with artifact.locked(opened):
         _refuse_other_settings(config, opened)  # again: another process may have begun it meanwhile
         artifact.write_atomic(opened.config, to_toml(config))
+        if teacher is not None:
+            share_teacher(opened, teacher)
         yield Workspace(opened, config, data, observe)
 
 
@@ -115,6 +125,21 @@ def load_data(config: RunConfig, *, data_dir: Path | None = None, observe: Obser
         data_dir=data_dir,
         on_download=lambda file, done, total: observe(f"download {file}", done, total, {}),
     )
+
+
+def share_teacher(run: Run, source: Run) -> None:
+    """Give `run` the teacher of the run `source`, its lessons too: hard links where the disk can, else copies.
+
+    What is there afterwards is compared with what the run asks for as if it had been made in it. Raises
+    `ArtifactError` when `source` has no teacher.
+    """
+    if not list(source.teacher.glob("*/record.json")):
+        raise ArtifactError(f"{source.root}: no teacher there; make one: edgecnn teach --out {source.root}")
+    for suffix in (".keras", ".npz", ".json"):  # records last: one says that its model is complete
+        for path in sorted(source.teacher.rglob(f"*{suffix}")):
+            own = run.teacher / path.relative_to(source.teacher)
+            if not path.name.startswith("checkpoint") and not own.exists():
+                artifact.link(path, own)
 
 
 def is_complete(work: Workspace, path: Path, *, settings: dict[str, Any], parents: Iterable[Path]) -> bool:

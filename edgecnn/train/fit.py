@@ -26,11 +26,18 @@ from edgecnn.artifact import library_versions, write_atomic
 from edgecnn.config import Distillation, Training
 from edgecnn.errors import ArtifactError, ConfigError, GateError
 from edgecnn.train.augmentation import augmented
+from edgecnn.train.lessons import Lesson, Lessons
 from edgecnn.train.objective import accuracy, distillation_loss, smoothed, with_teacher
 
 _NAN_EPOCHS = 2  # in a row: one may be a spike
 _CHANCE_EPOCHS = 3  # by then anything that learns has learned something
 _CHANCE_MARGIN = 0.05  # of the way from chance to one
+_OVERFIT_EPOCHS = 6  # in a row without a better validation loss
+_OVERFIT_RISE = 1.2  # the validation loss of their second half over the best
+OVERFITS = (
+    "overfits: the validation loss climbs while the training loss falls; train for fewer --epochs, or give it more "
+    "dropout, augmentation or images"
+)
 
 # Called with (steps done, steps in all, metrics so far); for progress bars.
 Observer = Callable[[int, int, dict[str, float]], None]
@@ -63,10 +70,14 @@ class EarlyStopping:
 
 @dataclass
 class Fit:
-    """How a fit went: one entry an epoch (loss, accuracy, val_loss, val_accuracy) and which epoch was kept."""
+    """How a fit went: one entry an epoch (loss, accuracy, val_loss, val_accuracy) and which epoch was kept.
+
+    `stopped` says why it ended before its last epoch, when that was for more than patience.
+    """
 
     history: list[dict[str, float]] = field(default_factory=list)
     best_epoch: int = -1
+    stopped: str | None = None
 
 
 def fit(
@@ -78,33 +89,40 @@ def fit(
     seed: int,
     checkpoint: Path,
     first_epoch: int = 0,
-    teacher: Any = None,
+    lessons: Lessons | None = None,
     distillation: Distillation | None = None,
     callbacks: Sequence[Any] = (),
     observe: Observer = lambda done, total, metrics: None,
 ) -> Fit:
     """Train `model` in place and leave it with its best weights by validation loss.
 
-    Images are uint8 [N, H, W, C], labels int64 [N]. Epochs before `first_epoch` do not compete for the best. The
-    `teacher`, a Keras model, answers for the same distorted images as the `distillation` says. A `checkpoint` of the
-    same settings is continued from; the file is the caller's to remove once the result is safe. Raises `GateError`
-    when the loss stops being a number, or nothing is learned in the first epochs, saying the likely cause.
+    Images are uint8 [N, H, W, C], labels int64 [N]. Epochs before `first_epoch` do not compete for the best.
+    With `lessons`, of the same images in the same order, the epochs take their views in turn and learn from the
+    teacher's answers as the `distillation` says. A `checkpoint` of the same settings is continued from; the file is the
+    caller's to remove once the result is safe. Raises `GateError` when the loss stops being a number, or nothing is
+    learned in the first epochs, saying the likely cause. A fit that overfits is stopped, and keeps its best weights.
     """
-    _check_teacher(teacher, model)
+    if lessons is not None:
+        _check_lessons(lessons[0], model, train[0])
     steps = -(-len(train[0]) // training.batch_size)
     _set_dropout(model, training.dropout)
     _compile(model, training, steps, distillation)
     stopping = EarlyStopping(training.patience, first_epoch)
     result = Fit()
-    identity = _identity(model, [asdict(training), distillation and asdict(distillation), seed, first_epoch], train[0])
+    taught = [distillation and asdict(distillation), lessons and lessons.identity]
+    identity = _identity(model, [asdict(training), *taught, seed, first_epoch], train[0])
     best = _resume(model, checkpoint, identity, stopping, result)
     progress = _Progress(steps, training.epochs, observe)
     for epoch in range(len(result.history), training.epochs):
         if result.history and stopping.should_stop(epoch - 1):
             break
+        if overfits(result.history, best_epoch=stopping.best_epoch):
+            result.stopped = OVERFITS
+            break
         _reseed(model, seed, epoch)
         order = np.random.default_rng((seed, epoch)).permutation(len(train[0]))
-        batches = _batches(train[0][order], train[1][order], model, training, (seed, epoch), teacher)
+        lesson = lessons[epoch % len(lessons)] if lessons else None
+        batches = _batches(*train, order, model, training, (seed, epoch), lesson)
         progress.begin(epoch)
         fitted = model.fit(batches, epochs=epoch + 1, initial_epoch=epoch, verbose=0, callbacks=[*callbacks, progress])
         row = {key: float(values[0]) for key, values in fitted.history.items()}
@@ -164,6 +182,24 @@ def _refuse_hopeless(history: list[dict[str, float]], classes: int, training: Tr
         )
 
 
+def overfits(history: Sequence[dict[str, float]], *, best_epoch: int) -> bool:
+    """Return whether the validation loss has climbed since its best epoch while the training loss fell on.
+
+    Both are judged over several epochs, for a single one may be noise: none of the last six has the best validation
+    loss, the later three lie a fifth above it on average, and their training loss is below that of the earlier three.
+    """
+    if best_epoch < 0 or len(history) - 1 - best_epoch < _OVERFIT_EPOCHS:
+        return False
+    last = history[-_OVERFIT_EPOCHS:]
+    earlier, later = last[: _OVERFIT_EPOCHS // 2], last[_OVERFIT_EPOCHS // 2 :]
+    climbed = _mean(later, "val_loss") > _OVERFIT_RISE * history[best_epoch]["val_loss"]
+    return climbed and _mean(later, "loss") < _mean(earlier, "loss")
+
+
+def _mean(epochs: Sequence[dict[str, float]], key: str) -> float:
+    return sum(epoch[key] for epoch in epochs) / len(epochs)
+
+
 def _not_a_number(training: Training) -> GateError:
     return GateError(
         f"fit: the validation loss is not a number; lower the learning rate (it is {training.learning_rate})"
@@ -198,11 +234,16 @@ def _learning_rate(training: Training, steps: int) -> Any:
     )
 
 
-def _check_teacher(teacher: Any, model: Any) -> None:
-    if teacher is not None and teacher.output_shape != model.output_shape:
+def _check_lessons(lesson: Lesson, model: Any, images: NDArray[np.uint8]) -> None:
+    if lesson.answers.shape[1] != model.output_shape[-1]:
         raise ConfigError(
-            f"fit: the teacher answers with {teacher.output_shape[-1]} classes, the network with "
+            f"fit: the teacher answers with {lesson.answers.shape[1]} classes, the network with "
             f"{model.output_shape[-1]}; give a teacher of the same data set"
+        )
+    if lesson.images.shape != images.shape:
+        raise ConfigError(
+            f"fit: the lessons are of images {list(lesson.images.shape)}, the training images {list(images.shape)}; "
+            f"give a teacher of the same data set"
         )
 
 
@@ -215,29 +256,32 @@ def _set_dropout(model: Any, rate: float | None) -> None:
 def _batches(
     images: NDArray[np.uint8],
     labels: NDArray[np.int64],
+    order: NDArray[np.int64],
     model: Any,
     training: Training,
     seed: tuple[int, int],
-    teacher: Any,
+    lesson: Lesson | None,
 ) -> Any:
-    """Return batches of (float32 images in [0, 1], labels or targets).
+    """Return batches of (float32 images in [0, 1], labels or targets), in `order`.
 
-    Images are distorted as (seed, epoch, number of the batch) says.
+    Images are those of the lesson, or distorted as (seed, epoch, number of the batch) says.
     """
     classes = model.output_shape[-1]
     base = int(np.random.SeedSequence((*seed, 0xA06)).generate_state(1, np.uint32)[0])
 
-    def prepared(number: Any, pixels: Any, truth: Any) -> tuple[Any, Any]:
+    def prepared(number: Any, pixels: Any, truth: Any, *answers: Any) -> tuple[Any, Any]:
         x = tf.cast(pixels, tf.float32) / 255.0
         if training.augmentation is not None:
             x = augmented(x, augmentation=training.augmentation, seed=tf.stack([tf.constant(base, tf.int64), number]))
-        if teacher is None and not training.label_smoothing:
+        if not answers and not training.label_smoothing:
             return x, truth
         targets = smoothed(truth, classes=classes, smoothing=training.label_smoothing)
-        return x, targets if teacher is None else with_teacher(targets, teacher(x, training=False))
+        return x, with_teacher(targets, *answers) if answers else targets
 
-    batched = tf.data.Dataset.from_tensor_slices((images, labels)).batch(training.batch_size).enumerate()
-    flat = batched.map(lambda number, pair: prepared(number, *pair), num_parallel_calls=2, deterministic=True)
+    columns = (images, labels) if lesson is None else (lesson.images, labels, lesson.answers)
+    shuffled = tf.data.Dataset.from_tensor_slices(tuple(column[order] for column in columns))
+    numbered = shuffled.batch(training.batch_size).enumerate()
+    flat = numbered.map(lambda number, row: prepared(number, *row), num_parallel_calls=2, deterministic=True)
     return flat.prefetch(2)
 
 

@@ -1,0 +1,154 @@
+"""What every stage that trains shares: its fit function, and how the model that comes out is kept."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgecnn import artifact
+from edgecnn.artifact import Record
+from edgecnn.config import RunConfig, Training, stated
+from edgecnn.errors import GateError
+from edgecnn.pipeline.workspace import Workspace, described_data, is_complete, parent_hashes
+
+if TYPE_CHECKING:
+    from edgecnn.bench.accuracy import AccuracyDelta
+    from edgecnn.train import Fit, Lessons
+
+
+def train_new(
+    work: Workspace,
+    path: Path,
+    stage: str,
+    *,
+    recipe: str,
+    teachers: Sequence[Path] = (),
+    lessons: Callable[[], Lessons | None] = lambda: None,
+) -> None:
+    """Train the network that the configuration names from scratch into `path`, unless it is there.
+
+    `lessons` is called when they are needed; `teachers` are the models that gave them.
+    """
+    from edgecnn import _tf, zoo
+
+    config = work.config
+    settings = {"arch": config.arch, "training": stated(config.training), **taught(config)}
+    if is_complete(work, path, settings=settings, parents=teachers):
+        return
+    model_lessons = lessons()
+    _tf.seed_everything(config.seed)
+    model = zoo.build(config.arch, input_shape=work.data.input_shape, classes=len(work.data.labels))
+    fitted = fit_function(work, path, stage, config.training, lessons=model_lessons)(model)
+    keep(work, path, model, fitted, recipe=recipe, settings=settings, parents=teachers)
+
+
+def taught(config: RunConfig) -> dict[str, Any]:
+    """Return what a record says of a run's teacher: nothing where it has none."""
+    return {} if config.teacher is None else {"teacher": stated(config.teacher)}
+
+
+def fit_function(
+    work: Workspace, path: Path, stage: str, training: Training, *, lessons: Lessons | None = None
+) -> Callable[..., Fit]:
+    """Return the fit function of a stage: data, seed, lessons, checkpoint beside the artifact and progress filled in.
+
+    A stage of several rounds calls it several times, in the same order each time; every call has its own checkpoint,
+    so that a stage that is done again goes through the finished rounds at once.
+    """
+    from edgecnn import train as training_stage
+
+    rounds = itertools.count(1)
+    teacher = work.config.teacher if lessons is not None else None
+
+    def fit(model: Any, **options: Any) -> Fit:
+        return training_stage.fit(
+            model,
+            (work.data.train.images, work.data.train.labels),
+            (work.data.validation.images, work.data.validation.labels),
+            training=training,
+            seed=work.config.seed,
+            checkpoint=_checkpoint(path, next(rounds)),
+            lessons=lessons,
+            distillation=None if teacher is None else teacher.distillation,
+            observe=lambda done, total, metrics: work.observe(stage, done, total, metrics),
+            **options,
+        )
+
+    return fit
+
+
+def keep(
+    work: Workspace,
+    path: Path,
+    model: Any,
+    fitted: Fit,
+    *,
+    recipe: str,
+    settings: dict[str, Any],
+    parents: Iterable[Path],
+    delta: AccuracyDelta | None = None,
+    remedy: str = "",
+) -> None:
+    """Write a trained Keras model and its record, then drop the checkpoints it came from.
+
+    `delta` is how it reads the validation images beside its parent. When it loses more than the run's `max_drop_pp`
+    this raises `GateError` with the `remedy`, and keeps the checkpoints: under a higher limit nothing is trained again.
+    """
+    from edgecnn import _tf
+
+    allowed = work.config.exporting.max_drop_pp
+    if delta is not None and delta.drop_pp > allowed:
+        raise GateError(
+            f"{recipe}: {delta}; allowed to lose are {allowed} pp (a higher --max-drop keeps it, nothing is trained "
+            f"again); {remedy}"
+        )
+    content = _tf.save_model(model, suffix=path.suffix)
+    parameters, nonzero = _tf.weight_counts(model)
+    record = Record(
+        stage="compress" if path.parent.parent.name == "compress" else "train",
+        recipe=recipe,
+        scheme="float32",
+        artifact=path.name,
+        sha256=artifact.sha256(content),
+        size_bytes=len(content),
+        gzip_bytes=artifact.gzip_size(content),
+        parents=parent_hashes(path, parents),
+        parameters=parameters,
+        nonzero_parameters=nonzero,
+        seed=work.config.seed,
+        settings=settings,
+        data=described_data(work),
+        labels=list(work.data.labels),
+        input={"shape": [-1, *work.data.input_shape], "dtype": "float32", "range": [0, 1]},
+        metrics=_metrics(fitted, delta),
+    )
+    artifact.keep(path, content, record)
+    for checkpoint in path.parent.glob("checkpoint*.npz"):
+        checkpoint.unlink()
+
+
+def _metrics(fitted: Fit, delta: AccuracyDelta | None) -> dict[str, Any]:
+    best = fitted.history[fitted.best_epoch]
+    return {
+        "best_epoch": fitted.best_epoch,
+        "validation_top1": best["val_accuracy"],
+        "validation_loss": best["val_loss"],
+        **({"stopped": fitted.stopped} if fitted.stopped else {}),
+        **(
+            {}
+            if delta is None
+            else {
+                "parent_validation_top1": delta.parent_top1,
+                "drop_pp": delta.drop_pp,
+                "mcnemar_p": delta.mcnemar_p,
+                "images": delta.images,
+            }
+        ),
+        "history": fitted.history,
+    }
+
+
+def _checkpoint(path: Path, number: int) -> Path:
+    return path.with_name(f"checkpoint{number if number > 1 else ''}.npz")
