@@ -1,7 +1,7 @@
-"""Seconds of training to 99.3 % of MNIST's validation images, `strong` beside `seed`: python -m benchmarks.time_to_accuracy.
+"""Seconds to 99.3 % of MNIST's validation images, `strong` beside `seed`: python -m benchmarks.time_to_accuracy RUN.
 
 Both train edge35k in this process, one after the other, with all cores. `strong` is given a teacher that is there
-(--teacher RUN); what that took to make, once for all its students, is not in its time and is named beside it.
+in RUN; what that took to make, once for all its students, is not in its time and is named beside it.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ def main(arguments: list[str]) -> int:
     }
     artifact.write_atomic(RESULT, json.dumps(result, indent=1) + "\n")
     for row in (strong, seed):
-        print(f"{row['recipe']}: {'reached' if row['reached'] else 'not reached'}, {row['epochs']} epochs, {row['seconds']:.0f} s")
+        how = "reached" if row["reached"] else "not reached"
+        print(f"{row['recipe']}: {how} in {row['epochs']} epochs, {row['seconds']:.0f} s")
     print(f"ratio {ratio if ratio is None else round(ratio, 2)}, goal {GOAL_RATIO}")
     return int(ratio is None or ratio > GOAL_RATIO)
 
@@ -84,7 +85,11 @@ def measured(recipe: str, *, teacher: Run | None = None) -> dict[str, Any]:
                 reached = True
             seconds = time.perf_counter() - started
             checkpoint = work.run.model("baseline").with_name("checkpoint.npz")
-            epochs = epochs_in(checkpoint) if reached else len(artifact.read_record(work.run.model("baseline")).metrics["history"])
+            epochs = (
+                epochs_in(checkpoint)
+                if reached
+                else len(artifact.read_record(work.run.model("baseline")).metrics["history"])
+            )
     return {"recipe": recipe, "reached": reached, "seconds": seconds, "epochs": epochs, "validation_top1": max(best)}
 
 

@@ -260,6 +260,31 @@ def test_an_int8_model_that_loses_too_much_is_refused_and_not_written(copied_run
     assert not artifact.record_path(path).exists()
 
 
+def test_a_pruning_that_loses_too_much_is_refused_and_kept_under_a_higher_limit(copied_run: Path) -> None:
+    strict = workspace(copied_run)
+    strict = replace(strict, config=replace(strict.config, exporting=replace(strict.config.exporting, max_drop_pp=0)))
+    with pytest.raises(
+        GateError, match=r"pruned99: .* of 287 validation images, parent .*: -.* pp, p .*--max-drop.*; lower --sparsity"
+    ):
+        prune(strict, sparsity=0.99)
+    path = copied_run / "compress" / "pruned99" / "model.keras"
+    assert not artifact.record_path(path).exists()
+    assert path.with_name("checkpoint.npz").exists(), "what was trained is not lost"
+
+    generous = replace(strict.config, exporting=replace(strict.config.exporting, max_drop_pp=100))
+    assert prune(replace(strict, config=generous, observe=trains_nothing), sparsity=0.99) == "pruned99"
+    figures = artifact.checked(path).metrics
+    assert figures["drop_pp"] > 0
+    assert 0 <= figures["mcnemar_p"] <= 1
+    assert figures["parent_validation_top1"] - figures["validation_top1"] == pytest.approx(figures["drop_pp"] / 100)
+    with pytest.raises(GateError, match=r"pruned99: .*allowed to lose are 0 pp"):
+        prune(strict, sparsity=0.99)
+
+
+def trains_nothing(stage: str, done: int, total: int, metrics: dict[str, float]) -> None:
+    assert done == total, "all epochs are in the checkpoint"
+
+
 def test_a_stricter_gate_refuses_what_is_there(copied_run: Path, edgecnn: Edgecnn) -> None:
     record = artifact.record_path(copied_run / "export/baseline/int8.tflite")
     values = json.loads(record.read_text())

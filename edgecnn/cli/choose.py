@@ -68,21 +68,12 @@ def teacher(named: Path | None) -> Run | None:
 
 def say_accuracy(model: Path) -> None:
     """Say how a trained model reads the validation images, beside its parent where it has one."""
+    from edgecnn.pipeline import delta_of
+
     record = read_record(model)
     figures = record.metrics
-    if "mcnemar_p" in figures:
-        from edgecnn.bench.accuracy import AccuracyDelta
-
-        delta = AccuracyDelta(
-            figures["parent_validation_top1"],
-            figures["validation_top1"],
-            figures["drop_pp"],
-            figures["mcnemar_p"],
-            figures["images"],
-        )
-        say(f"{record.recipe}: {delta}")
-    else:
-        say(f"{record.recipe}: {figures['validation_top1']:.2%} of the validation images")
+    own = f"{figures['validation_top1']:.2%} of the validation images"
+    say(f"{record.recipe}: {delta_of(record) or own}")
     if "stopped" in figures:
         say(f"{record.recipe}: stopped after epoch {len(figures['history'])}, for it {figures['stopped']}")
 

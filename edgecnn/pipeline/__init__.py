@@ -15,6 +15,7 @@ from edgecnn.config import SCHEMES, RunConfig
 from edgecnn.pipeline.compressing import cluster, prune, train_quantized
 from edgecnn.pipeline.cost import Inspection, float32_beside, images_to_compare, inspected
 from edgecnn.pipeline.exports import Target, copy_released, export, export_model, pack_predictor
+from edgecnn.pipeline.fitting import delta_of
 from edgecnn.pipeline.measure import a_look, bench, bench_run, check_budget
 from edgecnn.pipeline.release import release
 from edgecnn.pipeline.report import report
@@ -33,6 +34,7 @@ __all__ = [
     "check_budget",
     "cluster",
     "copy_released",
+    "delta_of",
     "export",
     "export_model",
     "float32_beside",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from edgecnn import artifact, extras
 from edgecnn.config import Clustering, Pruning, Training, stated
 from edgecnn.errors import ConfigError
-from edgecnn.pipeline.fitting import fit_function, keep, taught
+from edgecnn.pipeline.fitting import check_drop, delta_of, fit_function, keep, taught
 from edgecnn.pipeline.teaching import members, teach
 from edgecnn.pipeline.workspace import Workspace, calibration_images, is_complete, recorded_model
 
@@ -118,6 +118,8 @@ def _compressed(
     parent, path = work.run.model(parent_recipe), work.run.model(recipe)
     settings, parents = settings | taught(work.config), (parent, *members(work))
     if is_complete(work, path, settings=settings, parents=parents):
+        if (delta := delta_of(artifact.read_record(path))) is not None:
+            check_drop(recipe, delta, work, remedy=remedy)
         return recipe
     original, lessons = recorded_model(parent), teach(work)
     _tf.seed_everything(work.config.seed)

@@ -98,12 +98,8 @@ def keep(
     """
     from edgecnn import _tf
 
-    allowed = work.config.exporting.max_drop_pp
-    if delta is not None and delta.drop_pp > allowed:
-        raise GateError(
-            f"{recipe}: {delta}; allowed to lose are {allowed} pp (a higher --max-drop keeps it, nothing is trained "
-            f"again); {remedy}"
-        )
+    if delta is not None:
+        check_drop(recipe, delta, work, remedy=remedy)
     content = _tf.save_model(model, suffix=path.suffix)
     parameters, nonzero = _tf.weight_counts(model)
     record = Record(
@@ -127,6 +123,32 @@ def keep(
     artifact.keep(path, content, record)
     for checkpoint in path.parent.glob("checkpoint*.npz"):
         checkpoint.unlink()
+
+
+def check_drop(recipe: str, delta: AccuracyDelta, work: Workspace, *, remedy: str) -> None:
+    """Raise `GateError` when a model reads the validation images worse than its parent by more than the run allows."""
+    allowed = work.config.exporting.max_drop_pp
+    if delta.drop_pp > allowed:
+        raise GateError(
+            f"{recipe}: {delta}; allowed to lose are {allowed} pp (a higher --max-drop keeps it, nothing is trained "
+            f"again); {remedy}"
+        )
+
+
+def delta_of(record: Record) -> AccuracyDelta | None:
+    """Return how a recorded model reads the validation images beside its parent; None for one that has none."""
+    from edgecnn.bench.accuracy import AccuracyDelta
+
+    figures = record.metrics
+    if "mcnemar_p" not in figures:
+        return None
+    return AccuracyDelta(
+        parent_top1=figures["parent_validation_top1"],
+        top1=figures["validation_top1"],
+        drop_pp=figures["drop_pp"],
+        mcnemar_p=figures["mcnemar_p"],
+        images=figures["images"],
+    )
 
 
 def _metrics(fitted: Fit, delta: AccuracyDelta | None) -> dict[str, Any]:
