@@ -46,6 +46,7 @@ class Augmentation:
     shift_px: float
     elastic_px: float  # displacement of the points of a coarse grid
     elastic_grid: int  # points along each side of it
+    graded: bool = False  # one more draw an image, from 0 to 1, scales all of these: most images change little
 
     def __post_init__(self) -> None:
         for name in ("rotate_deg", "scale", "shear", "shift_px", "elastic_px"):
@@ -164,15 +165,15 @@ class Clustering:
 class Teacher:
     """Larger networks that are trained first; the mean of their answers teaches the run's own in all its stages.
 
-    `views` distorted copies of every training image, drawn as the teacher's own training distorts them, are answered
-    once; the epochs of the students go through them in turn. Nothing here depends on a run's seed, so that runs of
-    several seeds can share one teacher.
+    `views` distorted copies of every training image are answered once; the epochs of the students go through them in
+    turn. Nothing here depends on a run's seed, so that runs of several seeds can share one teacher.
     """
 
     arch: str
     members: int  # networks of the seeds 0, 1, ...
-    views: int
     training: Training
+    views: int
+    augmentation: Augmentation  # of the views
     distillation: Distillation
 
     def __post_init__(self) -> None:
@@ -193,12 +194,13 @@ class Recipe:
 
 
 _DISTORTED = Augmentation(rotate_deg=12.0, scale=0.15, shear=0.2, shift_px=2.0, elastic_px=1.2, elastic_grid=6)
+# A small network has no capacity to spare for what is rare: its images are mostly near to those that were written.
+_GRADED = dataclasses.replace(_DISTORTED, graded=True)
 # Two networks of the zoo's vgg4, on distorted images. Labels are not smoothed: a teacher of smoothed ones tells less
 # about the classes that it did not choose (R. Müller et al., "When Does Label Smoothing Help?", 2019).
 _TEACHER = Teacher(
     arch="vgg4",
     members=2,
-    views=24,
     training=Training(
         epochs=24,
         batch_size=128,
@@ -210,6 +212,8 @@ _TEACHER = Teacher(
         average_decay=0.998,
         augmentation=_DISTORTED,
     ),
+    views=24,
+    augmentation=_GRADED,
     distillation=Distillation(weight=0.9, temperature=3.0),
 )
 
@@ -336,8 +340,8 @@ class RunConfig:
         for stage, training in {**stages, "qat.": self.qat}.items():
             if self.teacher is not None and training.augmentation is not None:
                 raise ConfigError(
-                    f"{stage}training.augmentation: given beside a teacher, whose training says how images are "
-                    f"distorted; leave one of them out"
+                    f"{stage}training.augmentation: given beside a teacher, whose lessons are distorted already; "
+                    f"leave one of them out"
                 )
 
 

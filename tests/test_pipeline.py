@@ -15,7 +15,7 @@ import pytest
 
 from edgecnn import artifact, zoo
 from edgecnn.artifact import Run
-from edgecnn.config import Distillation, RunConfig, Teacher, Training, configure
+from edgecnn.config import Augmentation, Distillation, RunConfig, Teacher, Training, configure
 from edgecnn.errors import ArtifactError, ConfigError, GateError
 from edgecnn.pipeline import (
     Target,
@@ -184,7 +184,16 @@ def taught_config() -> RunConfig:
     """Return a run of one epoch with a teacher of two members, trained for one epoch each."""
     config = configure(data="digits", recipe="quick", epochs=1)
     distillation = Distillation(weight=0.5, temperature=2.0)
-    teacher = Teacher(arch="edge35k", members=2, views=2, training=config.training, distillation=distillation)
+    teacher = Teacher(
+        arch="edge35k",
+        members=2,
+        training=config.training,
+        views=2,
+        augmentation=Augmentation(
+            rotate_deg=10.0, scale=0.1, shear=0.1, shift_px=1.0, elastic_px=0.0, elastic_grid=2, graded=True
+        ),
+        distillation=distillation,
+    )
     return replace(config, teacher=teacher)
 
 

@@ -164,6 +164,20 @@ def test_the_same_seed_distorts_the_same_way_and_another_otherwise(data: DataSet
     assert np.abs(once.sum() / images.sum() - 1) < 0.25, "a distorted digit keeps its ink, nearly"
 
 
+def test_graded_distortions_leave_some_images_nearly_as_they_were(data: DataSet) -> None:
+    images = np.repeat(data.train.images[:1], 400, axis=0).astype(np.float32) / 255
+    seed = _tf.tf.constant([3, 4], _tf.tf.int64)
+    plain, graded = (
+        np.abs(augmented(images, augmentation=replace(DISTORTED, graded=graded), seed=seed).numpy() - images).sum(
+            axis=(1, 2, 3)
+        )
+        for graded in (False, True)
+    )
+    assert graded.mean() < 0.8 * plain.mean()
+    assert graded.min() < 0.2 * plain.min()
+    assert graded.max() > 0.5 * plain.max()
+
+
 def test_a_shift_moves_the_ink_by_as_much_as_is_allowed() -> None:
     image = np.zeros((64, 28, 28, 1), np.float32)
     image[:, 14, 14] = 1
@@ -254,7 +268,7 @@ def test_a_lesson_holds_the_mean_of_the_answers_to_what_it_shows(data: DataSet) 
     again, other = (make_lesson([always(0, 10)], images, augmentation=DISTORTED, view=view) for view in (0, 1))
     assert np.array_equal(lesson.images, again.images), "a view is the same whoever answers"
     assert not np.array_equal(lesson.images, other.images)
-    assert np.array_equal(make_lesson([always(0, 10)], images, augmentation=None, view=0).images, images)
+    assert np.array_equal(make_lesson([always(0, 10)], images, augmentation=UNMOVED, view=0).images, images)
 
 
 def test_a_lesson_that_is_damaged_or_of_another_teacher_is_refused(data: DataSet, tmp_path: Path) -> None:

@@ -42,10 +42,9 @@ def teach(work: Workspace) -> Lessons | None:
 def _lessons(work: Workspace, teacher: Teacher) -> Lessons:
     from edgecnn.train import Lessons
 
-    distortion = teacher.training.augmentation
     made_of = {
         "teacher": [artifact.sha256(artifact.read_bytes(path)) for path in members(work)],
-        "augmentation": distortion and stated(distortion),
+        "augmentation": stated(teacher.augmentation),
         "data": described_data(work),
     }
     paths = tuple(work.run.teacher / "lessons" / f"{view:02}.npz" for view in range(teacher.views))
@@ -60,6 +59,6 @@ def _make_missing(work: Workspace, teacher: Teacher, lessons: Lessons) -> None:
     models = [recorded_model(path) for path in members(work)] if missing else []
     for view in missing:
         work.observe("lessons", view, teacher.views, {})
-        lesson = make_lesson(models, work.data.train.images, augmentation=teacher.training.augmentation, view=view)
+        lesson = make_lesson(models, work.data.train.images, augmentation=teacher.augmentation, view=view)
         artifact.write_atomic(lessons.paths[view], lesson_bytes(lesson, identity=lessons.identity))
         work.observe("lessons", view + 1, teacher.views, {})

@@ -27,7 +27,8 @@ def augmented(images: Any, *, augmentation: Augmentation, seed: Any) -> Any:
 
 def _positions(batch: Any, height: int, width: int, augmentation: Augmentation, seed: Any) -> tuple[Any, Any]:
     """Return where each output pixel looks in its image: rows and columns, float32 [B, H, W]."""
-    draws = _uniform((batch, 6), seed, 0)
+    most = tf.abs(_uniform((batch, 1), seed, 2)) if augmentation.graded else tf.ones((batch, 1))
+    draws = _uniform((batch, 6), seed, 0) * most
     angle = draws[:, 0] * (augmentation.rotate_deg * np.pi / 180)
     scale_y, scale_x = (1 + draws[:, i] * augmentation.scale for i in (1, 2))
     shear = draws[:, 3] * augmentation.shear
@@ -38,7 +39,8 @@ def _positions(batch: Any, height: int, width: int, augmentation: Augmentation, 
     rows = (cosine * y + sine * x) * _each(scale_y) + _each(shift_y) + (height - 1) / 2
     columns = (cosine * x - sine * y) * _each(scale_x) + _each(shear) * y + _each(shift_x) + (width - 1) / 2
     if augmentation.elastic_px:
-        coarse = _uniform((batch, augmentation.elastic_grid, augmentation.elastic_grid, 2), seed, 1)
+        grid = (batch, augmentation.elastic_grid, augmentation.elastic_grid, 2)
+        coarse = _uniform(grid, seed, 1) * most[..., None, None]
         field = tf.image.resize(coarse * augmentation.elastic_px, (height, width), "bicubic")
         rows, columns = rows + field[..., 0], columns + field[..., 1]
     return rows, columns
@@ -63,7 +65,7 @@ def _sampled(images: Any, rows: Any, columns: Any) -> Any:
 
 def _uniform(shape: tuple[Any, ...], seed: Any, stream: int) -> Any:
     """Return float32 values in [-1, 1); each `stream` of a seed is independent of the others."""
-    return tf.random.stateless_uniform(shape, tf.stack([seed[0], seed[1] * 2 + stream]), minval=-1.0)
+    return tf.random.stateless_uniform(shape, tf.stack([seed[0] + stream // 2, seed[1] * 2 + stream % 2]), minval=-1.0)
 
 
 def _each(values: Any) -> Any:

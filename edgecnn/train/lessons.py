@@ -59,20 +59,17 @@ def make_lesson(
     teachers: Sequence[Any],
     images: NDArray[np.uint8],
     *,
-    augmentation: Augmentation | None,
+    augmentation: Augmentation,
     view: int,
 ) -> Lesson:
     """Return view number `view` of `images` (uint8 [N, H, W, C]) with the mean of the teachers' probabilities.
 
-    The teachers are Keras models that take float32 in [0, 1]. The distortion depends on `view` alone; None leaves the
-    images as they are.
+    The teachers are Keras models that take float32 in [0, 1]. The distortion depends on `view` alone.
     """
     base = int(np.random.SeedSequence((view, 0x1E55)).generate_state(1, np.uint32)[0])
     # Compiled: the same graph runs for every batch, and a distortion is some thirty small operations.
     answer = tf.function(lambda x: tf.add_n([teacher(x, training=False) for teacher in teachers]) / len(teachers))
-    distorted = tf.function(
-        lambda x, seed: x if augmentation is None else augmented(x, augmentation=augmentation, seed=seed)
-    )
+    distorted = tf.function(lambda x, seed: augmented(x, augmentation=augmentation, seed=seed))
     views, answers = np.empty_like(images), []
     for number, start in enumerate(range(0, len(images), _BATCH)):
         pixels = tf.constant(images[start : start + _BATCH].astype(np.float32) / np.float32(255))
