@@ -74,7 +74,7 @@ def recipes() -> str:
         (
             f"`{name}`",
             f"{recipe.training.epochs} epochs, batch {recipe.training.batch_size}, "
-            f"Adam {recipe.training.learning_rate}{_extras_of(recipe.training)}",
+            f"Adam {recipe.training.learning_rate}{_extras_of(recipe)}",
             f"to {recipe.pruning.final_sparsity:.0%} in {recipe.pruning.ramp_epochs} of "
             f"{recipe.pruning.training.epochs} epochs",
             f"{recipe.clustering.clusters} in {recipe.clustering.training.epochs} epochs",
@@ -86,12 +86,14 @@ def recipes() -> str:
     return to_markdown(("recipe", "training (at most)", "pruning", "clusters", "QAT", "default of"), rows)
 
 
-def _extras_of(training: config.Training) -> str:
-    """Return what a training does besides Adam on the images as they are."""
+def _extras_of(recipe: config.Recipe) -> str:
+    """Return what the training of a recipe does besides Adam on the images as they are."""
+    training, teacher = recipe.training, recipe.teacher
     said = {
         "cosine schedule": training.schedule == "cosine",
         "distorted images": training.augmentation is not None,
         "averaged weights": training.average_decay > 0,
+        f"taught by {teacher.members} {teacher.arch}" if teacher else "": teacher is not None,
     }
     return "".join(f", {name}" for name, is_so in said.items() if is_so)
 
