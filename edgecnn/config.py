@@ -479,8 +479,10 @@ def _toml_lines(values: dict[str, Any], *, prefix: str) -> list[str]:
     return lines
 
 
-def _toml_value(value: str | int | float) -> str:
-    # Names and numbers only; repr of a str would use single quotes, which TOML reads literally.
+def _toml_value(value: str | bool | int | float) -> str:
+    # Names, numbers and truth values only; repr of a str would use single quotes, which TOML reads literally.
+    if isinstance(value, bool):
+        return str(value).lower()
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"' if isinstance(value, str) else repr(value)
 
 
