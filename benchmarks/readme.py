@@ -32,7 +32,8 @@ def main(arguments: list[str]) -> int:
         return 1
     if stale_pictures := pareto.stale():
         print(
-            f"{', '.join(stale_pictures)}: drawn from other figures; run: python -m benchmarks.readme", file=sys.stderr
+            f"{', '.join(stale_pictures)}: drawn from other figures or by other code; run: python -m benchmarks.readme",
+            file=sys.stderr,
         )
         return 1
     if fresh != text:
