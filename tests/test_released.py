@@ -119,7 +119,9 @@ def test_every_format_faces_the_reference(case: Path, path: Path) -> None:
     assert expected is not None, "no answers of this model among the cases; run: python -m tests.make_cases"
     got = probabilities(path, pixels)
     assert got.argmax() == np.argmax(expected)
-    assert np.abs(got - np.array(expected)).max() <= described["tolerance"][record.scheme]
+    # The one that was trained for int8 simulates it: another CPU's last bit may be another step of its scale.
+    scheme = "int8" if path.name == artifact.RELEASED_QAT else record.scheme
+    assert np.abs(got - np.array(expected)).max() <= described["tolerance"][scheme]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda path: path.name)
