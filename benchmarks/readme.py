@@ -1,35 +1,38 @@
-"""Write README's generated parts from code and recorded results: python -m benchmarks.readme [--check]."""
+"""Write README's generated parts and pictures from code and recorded results: python -m benchmarks.readme [--check]."""
 
 from __future__ import annotations
 
-import json
 import re
 import sys
-from pathlib import Path
-from typing import Any
 
-from edgecnn import artifact, config
+from benchmarks import pareto, standings
+from benchmarks.standings import BENCHMARKS, ROOT, recording
+from edgecnn import config
 from edgecnn.cli import app
-from edgecnn.report.table import BENCH_HEADINGS, bench_rows, notes, to_markdown
+from edgecnn.report.table import SEED_HEADINGS, notes, seed_rows, to_markdown
 
-ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
-BENCHMARKS = ROOT / "benchmarks"
-MODELS = ROOT / "models" / "edge35k"
 
 
 def main(arguments: list[str]) -> int:
-    """Rewrite README.md, or with --check exit 1 naming what is stale."""
+    """Rewrite README.md and its pictures, or with --check exit 1 naming what is stale."""
     text = README.read_text()
     fresh = text
     for name, part in PARTS.items():
         fresh = replaced(fresh, name, part())
     if "--check" not in arguments:
         README.write_text(fresh)
+        pareto.draw()
         return 0
-    if changed := changed_models():
+    if changed := standings.changed():
         print(
             f"{', '.join(changed)}: not of the released models as they are; run: make bench bench-peers",
+            file=sys.stderr,
+        )
+        return 1
+    if stale_pictures := pareto.stale():
+        print(
+            f"{', '.join(stale_pictures)}: drawn from other figures or by other code; run: python -m benchmarks.readme",
             file=sys.stderr,
         )
         return 1
@@ -37,16 +40,6 @@ def main(arguments: list[str]) -> int:
         stale = [name for name, part in PARTS.items() if replaced(text, name, part()) != text]
         print(f"README.md: {', '.join(stale)} differ from code and recorded results; run: make bench", file=sys.stderr)
     return int(fresh != text)
-
-
-def changed_models() -> list[str]:
-    """Return the recordings that measured other bytes than those of the released models."""
-    hashes = {path.name: artifact.sha256(path.read_bytes()) for path in MODELS.iterdir()}
-    return [
-        f"{name}.json"
-        for name in ("released", "peers")
-        if any(hashes.get(row["artifact"], row["sha256"]) != row["sha256"] for row in recording(name)["results"])
-    ]
 
 
 def replaced(text: str, name: str, content: str) -> str:
@@ -99,16 +92,48 @@ def _extras_of(recipe: config.Recipe) -> str:
 
 
 def released() -> str:
-    """Return the table of the released models from released.json."""
+    """Return the table of the released models from released.json: all files of edge35k, of the others three."""
     recorded = recording("released")
     conditions = recorded["conditions"]
     latency = conditions["latency"]
-    table = to_markdown(BENCH_HEADINGS, bench_rows(recorded["results"]))
+    shown = [one for one in standings.all_of_them() if one.model == "edge35k" or one.file != "float32.onnx"]
+    table = to_markdown(RELEASED_HEADINGS, [_released_row(one) for one in shown])
     said = "\n".join(f"- {note}" for note in notes(recorded))
     return (
         f"Top-1 on the test images of {recorded['data']['name']} with its 95 % Wilson interval; latency of one\n"
         f"inference at batch 1 on one thread, Python call included: the median of {latency['rounds']} rounds of\n"
-        f"{latency['seconds_at_least']:g} s, the models taking turns, on {conditions['cpu']}.\n\n{table}\n{said}"
+        f"{latency['seconds_at_least']:g} s, the models taking turns, on {conditions['cpu']}. sparse_bytes: the int8\n"
+        f"weights in the encoding of [edgecnn/export/sparse.py](edgecnn/export/sparse.py).\n\n{table}\n{said}"
+    )
+
+
+def _released_row(one: standings.Standing) -> list[str]:
+    row = one.row
+    dense = row["nonzero_parameters"] > 0.9 * row["parameters"]
+    top1, low, high = (f"{row[key] * 100:.2f}" for key in ("top1", "top1_low", "top1_high"))
+    return [
+        one.model,
+        one.file,
+        f"{row['parameters']:,}" + ("" if dense else f" ({row['nonzero_parameters']:,})"),
+        top1,
+        f"{low} to {high}",
+        f"{row['size_bytes']:,}",
+        f"{row['gzip_bytes']:,}",
+        f"{row['sparse_bytes']:,}" if row.get("sparse_bytes") else "-",
+        f"{row['p50_us']:.1f}",
+        f"{row['ratio_to_baseline']:.2f}",
+    ]
+
+
+def seeds() -> str:
+    """Return the table of several seeds from seeds.json, nothing where it was not recorded."""
+    if not (BENCHMARKS / "seeds.json").exists():
+        return ""
+    recorded = recording("seeds")
+    table = to_markdown(SEED_HEADINGS, seed_rows(recorded))
+    return (
+        f"edge35k by the recipe `{recorded['recipe']}` with {len(recorded['rows'])} seeds, over\n"
+        f"{recorded['images']:,} test images (`python -m benchmarks.seeds`):\n\n{table}"
     )
 
 
@@ -150,14 +175,21 @@ def times() -> str:
     return f"{runs} runs each with warm caches, on {recorded['conditions']['host']['cpu']}.\n\n{table}"
 
 
-def recording(name: str) -> Any:
-    """Return the recorded result benchmarks/NAME.json."""
-    return json.loads((BENCHMARKS / f"{name}.json").read_text())
-
-
 # The packages whose versions stand beside the peers' figures.
 RUNTIMES = ("ai-edge-litert", "onnxruntime", "openvino", "MNN", "ncnn")
-PARTS = {"commands": commands, "recipes": recipes, "released": released, "peers": peers, "times": times}
+RELEASED_HEADINGS = (
+    "model", "file", "parameters (not zero)", "top-1 %", "95 % interval", "size_bytes", "gzip_bytes", "sparse_bytes",
+    "p50 µs", "ratio",
+)  # fmt: skip
+PARTS = {
+    "released": released,
+    "pareto": pareto.part,
+    "seeds": seeds,
+    "commands": commands,
+    "recipes": recipes,
+    "peers": peers,
+    "times": times,
+}
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

@@ -29,6 +29,7 @@ from edgecnn.errors import ArtifactError, StorageError
 SCHEMA = 1
 EXPORT_SUFFIXES = (".tflite", ".onnx")
 MODEL_SUFFIXES = (".keras", ".h5", *EXPORT_SUFFIXES)
+RELEASED_QAT = "qat.h5"  # the model trained for int8 in a released folder, beside its float parent, model.keras
 _TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}")  # as write_atomic names them
 _STAGE_MODELS = ("model.keras", "model.h5")
 _RECORDED_LIBRARIES = (
@@ -129,12 +130,21 @@ def latest_run(runs: Path, holding: str = COMPLETE) -> Run | None:
 
 
 def released(name: str = "edge35k") -> Path:
-    """Return the folder of a released model: inside an installed package, or at the top of a checkout."""
+    """Return the folder of a released model; raises `ArtifactError`, listing what there is, for an unknown name."""
+    found = released_models()
+    if name not in found:
+        listed = f"one of: {', '.join(found)}" if found else "a run or a model file: no model is released here"
+        raise ArtifactError(f"{name}: no such path, and no released model; expected a path or {listed}")
+    return found[name]
+
+
+def released_models() -> dict[str, Path]:
+    """Return the folders of the released models by name: inside an installed package, or at the top of a checkout."""
     package = Path(__file__).resolve().parent
-    for folder in (package / "models" / name, package.parent / "models" / name):
-        if folder.is_dir():
-            return folder
-    raise ArtifactError(f"{name}: no such released model in this installation; name a run or a model file")
+    for place in (package / "models", package.parent / "models"):
+        if found := {path.parent.name: path.parent for path in sorted(place.glob("*/record.json"))}:
+            return found
+    return {}
 
 
 @contextlib.contextmanager

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgecnn.cli import app
+from edgecnn import artifact
+from edgecnn.cli import app, choose
 from tests.conftest import RELEASED, ROOT, Edgecnn, idx_bytes, write_idx_set
 
 SEVEN = ROOT / "deploy" / "seven.png"
@@ -65,6 +66,12 @@ def test_version(edgecnn: Edgecnn) -> None:
         (["bench", "."], "bench: no .tflite or .onnx file in ."),
         (["inspect", "gone.onnx"], "gone.onnx: cannot read"),
         (["predict", "--model", "gone.tflite", "gone.png"], "gone.tflite: cannot read"),
+        (
+            ["predict", "--model", "edge0k", "gone.png"],
+            "edge0k: no such path, and no released model; expected a path or",
+        ),
+        (["export", "edge0k"], "edge0k: no such path, and no released model"),
+        (["bench", "edge0k"], "edge0k: no such path, and no released model"),
         (["predict", "--model", "model.pt", "gone.png"], "model.pt: got .pt; expected a .tflite or .onnx file"),
     ],
 )
@@ -341,6 +348,34 @@ def test_right_after_installation_the_released_model_works(edgecnn: Edgecnn, tmp
         "float32.tflite", "int8.tflite", "float32.onnx", "int8.onnx",
     }  # fmt: skip
     assert all(row["top1"] is None and row["p50_us"] > 0 for row in result["results"])
+
+
+@needs_released
+def test_a_released_model_is_taken_by_its_name(edgecnn: Edgecnn, tmp_path: Path) -> None:
+    predicted = edgecnn("predict", "--model", "edge35k", "--runtime", "ort", SEVEN, cwd=tmp_path)
+    assert predicted.stdout.split("\t")[1] == "7"
+    assert "models/edge35k/int8.onnx" in predicted.stderr
+    exported = edgecnn("export", "edge35k", "--format", "onnx", "--scheme", "float32", cwd=tmp_path)
+    assert exported.stdout.splitlines()[-1] == "export/edge35k/float32.onnx"
+    assert "copying the released edge35k, float32.onnx" in exported.stderr.splitlines()[0]
+    listed = edgecnn("models", cwd=tmp_path)
+    assert all(name in listed.stdout for name in artifact.released_models())
+
+
+def test_what_is_there_goes_before_a_released_model_of_that_name(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert choose.path_of(Path("edge35k")) == artifact.released_models()["edge35k"]
+    Path("edge35k").mkdir()
+    assert choose.path_of(Path("edge35k")) == Path("edge35k")
+
+
+@needs_released
+def test_a_model_is_measured_once_however_often_it_is_named() -> None:
+    whole, files = choose.bench_targets([Path("edge35k"), RELEASED / "int8.onnx", RELEASED])
+    assert whole is None
+    assert sorted(path.name for path in files) == ["float32.onnx", "float32.tflite", "int8.onnx", "int8.tflite"]
 
 
 def test_an_image_of_any_size_is_taken(edgecnn: Edgecnn, quick_run: Path, tmp_path: Path) -> None:

@@ -26,11 +26,12 @@ from edgecnn.pipeline import (
     load_data,
     prune,
     read_config,
+    release,
     run,
     train,
     train_quantized,
 )
-from edgecnn.pipeline.release import command_of
+from edgecnn.pipeline.release import FILES, command_of
 from edgecnn.train import Lesson, lesson_bytes
 from tests.conftest import ROOT, Edgecnn, stored_kernels
 
@@ -464,7 +465,7 @@ def test_a_release_stands_alone_and_is_of_what_was_measured(copied_run: Path, ed
     model = artifact.checked(out / "mine" / "model.keras")
     assert artifact.checked(out / "mine" / "int8.onnx").parents == {"model.keras": model.sha256}
     card = (out / "mine" / "MODEL_CARD.md").read_text()
-    assert "edgecnn run --data digits --arch edge35k --recipe quick --seed 0\n" in card
+    assert "edgecnn run --data digits --arch edge35k --recipe quick --seed 0 --out runs/mine\n" in card
     assert model.sha256 in card
 
     bench = copied_run / "bench" / "bench.json"
@@ -475,6 +476,84 @@ def test_a_release_stands_alone_and_is_of_what_was_measured(copied_run: Path, ed
         assert refused.returncode == 2
         assert message in refused.stderr
         assert not (out / "other").exists()
+
+
+def test_a_release_of_a_model_trained_for_int8_keeps_its_float_parent(copied_run: Path, tmp_path: Path) -> None:
+    root = copied_run
+    folder = release(Run(root), name="sparse", recipe="pruned80-qat", out=tmp_path)
+    findings = {path.name: problem for path, problem in artifact.verify(folder)}
+    assert findings == dict.fromkeys(("model.keras", "qat.h5", *FILES))
+    records = {file: artifact.checked(folder / file) for file in findings}
+    sources = {
+        "model.keras": root / "compress/pruned80/model.keras",
+        "qat.h5": root / "compress/pruned80-qat/model.h5",
+        "float32.tflite": root / "export/pruned80/float32.tflite",
+        "int8.onnx": root / "export/pruned80-qat/int8.onnx",
+    }
+    assert {file: records[file].sha256 for file in sources} == {
+        file: artifact.checked(source).sha256 for file, source in sources.items()
+    }
+    parents = {file: list(record.parents) for file, record in records.items()}
+    of_float, of_int8 = ["model.keras"], ["qat.h5"]
+    assert parents == {
+        "model.keras": [], "qat.h5": of_float, "float32.tflite": of_float, "float32.onnx": of_float,
+        "int8.tflite": of_int8, "int8.onnx": of_int8,
+    }  # fmt: skip
+    rows = {row["artifact"]: row for row in json.loads((folder / "bench.json").read_text())["results"]}
+    assert {row["artifact"]: row["recipe"] for row in rows.values()} == {
+        file: "pruned80-qat" if "int8" in file else "pruned80" for file in FILES
+    }
+
+    card = (folder / "MODEL_CARD.md").read_text()
+    steps = card.split("## How it was made")[1].split("## Make it again")[0].strip().splitlines()[2:]
+    assert [step.split(" | ")[0] for step in steps] == ["| train", "| prune", "| train for int8"]
+    assert " | `edge35k`; Adam 0.002, batch 32, 6 epochs | 6 of 6 | " in steps[0]
+    assert " | to 80 % of each kernel's weights, by magnitude; over 2 epochs, every 10 steps; Adam 0.001," in steps[1]
+    assert f"{records['model.keras'].nonzero_parameters:,} not zero" in card
+    assert f"sparse_bytes of `int8.tflite` | {rows['int8.tflite']['sparse_bytes']:,}" in card
+    assert "ranges of `int8.tflite` | those that training for int8 arrived at" in card
+    assert "ranges of `int8.onnx` | set by 500 training images" in card
+    assert "the baseline, export/baseline/float32.onnx, is that of the run" in card
+
+
+def test_a_card_names_every_command_and_the_seeds(copied_run: Path, tmp_path: Path) -> None:
+    """Of a recipe that `edgecnn run` does not make; the figures here are another file's."""
+    work = shortened(workspace(copied_run))
+    recipe = prune(work, method="structured", sparsity=0.5)
+    for form in ("tflite", "onnx"):
+        for scheme in ("float32", "int8"):
+            export(work, recipe=recipe, target=Target(form, scheme))
+    exports = copied_run / "export" / recipe
+    rows = [
+        {
+            **json.loads((copied_run / "bench/bench.json").read_text())["results"][0],
+            "artifact": f"export/{recipe}/{file}",
+            "sha256": artifact.checked(exports / file).sha256,
+        }
+        for file in FILES
+    ]
+    bench = json.loads((copied_run / "bench/bench.json").read_text()) | {"results": rows}
+    (copied_run / "bench/bench.json").write_text(json.dumps(bench))
+    figures = {"float32_top1": 0.97, "int8_top1": 0.96, "validation_top1": 0.98}
+    seeds = {"recipe": "quick", "data": "digits", "images": 359, "rows": [{"seed": n, **figures} for n in range(2)]}
+    (tmp_path / "seeds.json").write_text(json.dumps(seeds))
+    folder = release(Run(copied_run), name="small", recipe=recipe, out=tmp_path, seeds=tmp_path / "seeds.json")
+    card = (folder / "MODEL_CARD.md").read_text()
+    for command in (
+        "edgecnn train --data digits --arch edge35k --recipe quick --seed 0 --out runs/small",
+        "edgecnn prune runs/small --method structured --sparsity 0.5",
+        "edgecnn export runs/small --recipe structured50 --format onnx --scheme int8 --calibration-images 20",
+        "edgecnn bench runs/small",
+        "edgecnn release runs/small --name small --recipe structured50",
+    ):
+        assert f"    {command}\n" in card
+    assert "9,712 parameters, by structured pruning" in card
+    assert "| mean | 98.000 | 97.000 | 96.000 |" in card
+
+    (tmp_path / "seeds.json").write_text(json.dumps(seeds | {"recipe": "strong"}))
+    with pytest.raises(ConfigError, match="of recipe strong on digits; expected those of the run, quick on digits"):
+        release(Run(copied_run), name="other", recipe=recipe, out=tmp_path, seeds=tmp_path / "seeds.json")
+    assert not (tmp_path / "other").exists()
 
 
 def test_the_command_on_a_card_makes_the_same_run() -> None:

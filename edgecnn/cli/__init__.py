@@ -225,7 +225,7 @@ def export(
     model: Annotated[
         Path | None,
         typer.Argument(
-            help="Run directory or .keras file. Default: the latest run, else the released model.",
+            help="Run directory, .keras file or name of a released model. Default: the latest run, else edge35k.",
             show_default=False,
         ),
     ] = None,
@@ -245,14 +245,14 @@ def export(
     calibration_images: CalibrationOption = None,
 ) -> None:
     """Export a model to TFLite or ONNX; the last line printed is the path written."""
-    from edgecnn import artifact, pipeline
+    from edgecnn import pipeline
     from edgecnn.cli import choose
 
     if format == "pyz":
         print(pipeline.pack_predictor(out or Path("export")))
         return
     target = pipeline.Target(format, scheme, dynamic_batch)
-    opened = choose.run_to_export(model)
+    opened, folder = choose.to_export(model)
     if opened is not None:
         choose.refuse({"--out": out, "--data": data}, f"run {opened.root} has its own")
         recipe = recipe or "baseline"
@@ -265,19 +265,21 @@ def export(
         }
         with progress() as observe, pipeline.reopen(opened, **options, observe=observe) as work:
             path = pipeline.export(work, recipe=recipe, target=target)
-    elif model is None and calibration_images is None and (artifact.released() / target.file).exists():
-        say(f"no complete run in {choose.RUNS}/: copying the released edge35k, {target.file}")
+    elif folder is not None and calibration_images is None and (folder / target.file).exists():
+        nothing_else = f"no complete run in {choose.RUNS}/: " if model is None else ""
+        say(f"{nothing_else}copying the released {folder.name}, {target.file}")
         choose.refuse({"--recipe": recipe}, "the released model has one")
-        path = pipeline.copy_released(artifact.released() / target.file, out=(out or Path("export")) / "edge35k")
+        path = pipeline.copy_released(folder / target.file, out=(out or Path("export")) / folder.name)
     else:
-        source = model or artifact.released() / "model.keras"
+        source = choose.keras_model(model, folder, scheme)
         choose.refuse({"--recipe": recipe}, "a model file has one")
         say(f"exporting {source}")
         settings = choose.settings_of(source, data, max_drop=max_drop, calibration_images=calibration_images)
-        folder = (out or Path("export")) / (source.parent.name if source.name == "model.keras" else source.stem)
+        whole = folder is not None or source.name == "model.keras"
+        into = (out or Path("export")) / (source.parent.name if whole else source.stem)
         with progress() as observe:
             images = pipeline.load_data(settings, data_dir=data_dir, observe=observe)
-            path = pipeline.export_model(source, target=target, out=folder, config=settings, data=images)
+            path = pipeline.export_model(source, target=target, out=into, config=settings, data=images)
     print(path)
 
 
@@ -286,7 +288,7 @@ def bench(
     targets: Annotated[
         list[Path] | None,
         typer.Argument(
-            help="Run directory, or model files. Default: the latest run, else the released model.",
+            help="Run directory, model files or names of released models. Default: the latest run, else edge35k.",
             show_default=False,
         ),
     ] = None,
@@ -377,7 +379,8 @@ def predict(
     model: Annotated[
         Path | None,
         typer.Option(
-            "--model", help="A .tflite or .onnx file. Default: int8 of the latest run, else the released one."
+            "--model",
+            help="A .tflite or .onnx file, or a released model by name. Default: int8 of the latest run, else edge35k.",
         ),
     ] = None,
     runtime: RuntimeOption = None,
@@ -387,11 +390,12 @@ def predict(
     """Classify images; prints file, label and probability, tab-separated. The same code runs on the board."""
     from edgecnn.device.commands import predict_files
 
-    if model is None:
+    if model is None or not model.is_file():
         from edgecnn.cli import choose
 
-        model = choose.default_model(runtime)
-        say(f"model: {model}")
+        named, model = model, choose.model_file(model, runtime)
+        if model != named:
+            say(f"model: {model}")
     for line in predict_files(images, model=model, runtime=runtime, threads=threads, as_json=json):
         print(line, flush=True)
 
@@ -418,7 +422,9 @@ def verify(
 
 @app.command()
 def inspect(
-    model: Annotated[Path, typer.Argument(help="A .keras, .h5, .tflite or .onnx file.")],
+    model: Annotated[
+        Path, typer.Argument(help="A .keras, .h5, .tflite or .onnx file, or a released model by name: its int8 file.")
+    ],
     against: Annotated[
         Path | None,
         typer.Option(
@@ -435,6 +441,7 @@ def inspect(
     from edgecnn import artifact, pipeline
     from edgecnn.cli import choose
 
+    model = choose.model_file(model)
     artifact.read_bytes(model)  # a file that is not there is told before anything is loaded for it
     against = against or pipeline.float32_beside(model)
     if against is None:
@@ -455,6 +462,10 @@ def release(
     name: Annotated[str, typer.Option("--name", help="Name of the released model.")] = "edge35k",
     recipe: StageRecipeOption = "baseline",
     out: Annotated[Path, typer.Option("--out", help="Folder of released models.")] = Path("models"),
+    seeds: Annotated[
+        Path | None,
+        typer.Option("--seeds", help="Recorded figures of several seeds (JSON), for the card.", show_default=False),
+    ] = None,
 ) -> None:
     """Gather a complete run's model and exports into one folder with records and a model card."""
     from edgecnn import pipeline
@@ -462,7 +473,16 @@ def release(
 
     opened = choose.complete_run(run)
     choose.check_recipe(opened, recipe)
-    print(pipeline.release(opened, name=name, recipe=recipe, out=out))
+    print(pipeline.release(opened, name=name, recipe=recipe, out=out, seeds=seeds))
+
+
+@app.command()
+def models() -> None:
+    """List the released models: parameters, accuracy and bytes; their names stand for a path in other commands."""
+    from edgecnn.cli.terminal import print_table
+    from edgecnn.pipeline.released import MODEL_HEADINGS, model_rows
+
+    print_table(MODEL_HEADINGS, model_rows(), text_columns=1)
 
 
 def _version(value: bool) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from edgecnn.artifact import (
     EXPORT_SUFFIXES,
     EXPORTED,
+    RELEASED_QAT,
     TRAINED,
     Run,
     checked,
@@ -19,6 +20,7 @@ from edgecnn.artifact import (
     read_record,
     record_path,
     released,
+    released_models,
     sha256,
 )
 from edgecnn.cli.terminal import say
@@ -78,11 +80,38 @@ def say_accuracy(model: Path) -> None:
         say(f"{record.recipe}: stopped after epoch {len(figures['history'])}, for it {figures['stopped']}")
 
 
-def run_to_export(named: Path | None) -> Run | None:
-    """Return the run to export from, or None when a model file was named or there is no complete run."""
+def path_of(named: Path) -> Path:
+    """Return what was named, or the folder of the released model of that name: of two, what is there goes first.
+
+    Raises `ArtifactError`, listing the released models, for what is neither and does not look like a file.
+    """
+    is_name = len(named.parts) == 1 and not named.exists() and not named.suffix
+    return released(named.name) if is_name else named
+
+
+def to_export(named: Path | None) -> tuple[Run | None, Path | None]:
+    """Return (run, None) or (None, folder of a released model) to export from; of a model file, neither."""
+    latest = latest_run(RUNS) if named is None else None
+    if latest is not None:
+        return latest, None
     if named is None:
-        return latest_run(RUNS)
-    return Run(named) if named.is_dir() else None
+        return None, released()
+    path = path_of(named)
+    if not path.is_dir():
+        return None, None
+    return (None, path) if path in released_models().values() else (Run(path), None)
+
+
+def keras_model(named: Path | None, folder: Path | None, scheme: str) -> Path:
+    """Return the Keras model to export: the file that was named, or that of a released model's folder.
+
+    Of a folder with two, the one that was trained for int8 is int8's.
+    """
+    if folder is None:
+        assert named is not None
+        return named
+    trained_for_int8 = folder / RELEASED_QAT
+    return trained_for_int8 if scheme == "int8" and trained_for_int8.exists() else folder / "model.keras"
 
 
 def check_recipe(run: Run, recipe: str) -> None:
@@ -121,10 +150,11 @@ def bench_targets(named: Sequence[Path] | None) -> tuple[Run | None, list[Path]]
     latest = None if named else latest_run(RUNS, EXPORTED)
     if latest is not None:
         return latest, []
-    targets = list(named or [released()])
+    targets = [path_of(target) for target in named or [released()]]
     if len(targets) == 1 and Run(targets[0]).config.is_file():
         return Run(targets[0]), []
-    return None, [model for target in targets for model in _models_in(target)]
+    models = [model for target in targets for model in _models_in(target)]
+    return None, list({model.resolve(): model for model in models}.values())  # each once, however often it is named
 
 
 def _models_in(target: Path) -> list[Path]:
@@ -227,16 +257,27 @@ def setting(
     return Setting(effort, threads=threads, pin=cores, shape=_numbers(shape, "--shape"))
 
 
-def default_model(runtime: str | None) -> Path:
-    """Return int8 of the latest complete run, else the released one, in the format of an installed runtime."""
-    from edgecnn.device import runtimes
+def model_file(named: Path | None, runtime: str | None = None) -> Path:
+    """Return the model file that was named, or int8 of a released model, in the format of an installed runtime.
 
-    usable = [runtime] if runtime in runtimes.RUNTIMES else runtimes.installed()
-    file = f"int8{runtimes.RUNTIMES[usable[0]].suffix if usable else '.tflite'}"
+    When nothing was named: int8 of the latest complete run, else of the released edge35k.
+    """
+    file = _int8_for(runtime)
+    if named is not None:
+        path = path_of(named)
+        return path / file if (path / file).exists() else path
     latest = latest_run(RUNS)
     if latest is not None and latest.exported("baseline", file).exists():
         return latest.exported("baseline", file)
     return released() / file
+
+
+def _int8_for(runtime: str | None) -> str:
+    """Return the name of the int8 file that `runtime` takes, or that the first installed runtime does."""
+    from edgecnn.device import runtimes
+
+    usable = [runtime] if runtime in runtimes.RUNTIMES else runtimes.installed()
+    return f"int8{runtimes.RUNTIMES[usable[0]].suffix if usable else '.tflite'}"
 
 
 def _numbers(text: str | None, option: str) -> list[int] | None:

@@ -2,35 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from edgecnn.artifact import Record
-from edgecnn.report.table import BENCH_HEADINGS, bench_rows, notes, to_markdown
+from edgecnn.report.steps import STEP_HEADINGS, step_rows
+from edgecnn.report.table import BENCH_HEADINGS, SEED_HEADINGS, bench_rows, notes, seed_rows, to_markdown
 
 _TEMPLATE = """\
 # {name}
 
-An image classifier of {parameters:,} parameters for 28x28 grey images, {classes} classes, made by edgecnn {version}.
+An image classifier of {parameters} for {size} grey images, {classes} classes, made by edgecnn {version}.
 
-| | |
-| --- | --- |
-| architecture | `{arch}` |
-| data | {data} (sha256 of images and labels `{data_sha256}`) |
-| split | {validation_share:.0%} of the training images, stratified, for validation; test only for the figures below |
-| recipe | `{recipe}`: Adam {learning_rate}, batch {batch_size}, {epochs} epochs at most, patience {patience} |
-| kept | epoch {best_epoch} of {trained_epochs}, validation top-1 {validation_top1:.2%} |
-| calibration of int8 | {calibration_images} training images, classes in equal share |
-| seed | {seed} |
-| commit | `{commit}` |
-| made on | {cpu}, {system} |
-| libraries | {libraries} |
+{facts}
+## How it was made
 
+{steps}
 ## Make it again
 
-    {command}
+{commands}
 
-The same seed and library versions on the same kind of CPU give the same bytes.
+The same seed, library versions and number of threads on the same kind of CPU give the same bytes; `make models` trains
+on one thread each (`TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1`).{unsaid}
 
 ## Figures
 
@@ -40,70 +34,159 @@ From `bench.json` beside this page.
 
 {table}
 {notes}
-
+{seeds}
 ## Input and output
 
-Float models take float32 [1, 28, 28, 1] in [0, 1]; `int8.tflite` takes uint8 pixels (scale 1/255) and returns int8
-scores (scale 1/256, zero point -128). White ink on black, the digit in a 20x20 box, its centre of mass in the middle.
+{inputs}
+White ink on black, the digit in a 20x20 box, its centre of mass in the middle.
 
 ## Limits
 
 Trained on {data} alone: digits by other hands, pens and cameras are read less well than the table says, and what is
 no digit gets a label all the same. Not for decisions about people.
 
-## Checksums
+## Files
 
-{checksums}"""
+{files}"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """How a released model was made: the records of its steps, teachers first, and the commands that do it again.
+
+    `unsaid` are the settings that no command names, one phrase each.
+    """
+
+    recipe: str  # of the run's training
+    of_its_run: str  # the run's recipe that is released: baseline, pruned80-qat, ...
+    steps: Sequence[Record]
+    commands: Sequence[str]
+    unsaid: Sequence[str] = ()
 
 
 def model_card(
     name: str,
     records: Mapping[str, Record],
     *,
-    model: Record,
-    baseline: Record,
+    made: Made,
     bench: dict[str, Any],
-    command: str,
-    recipe: str,
-    validation_fraction: float,
+    seeds: dict[str, Any] | None = None,
 ) -> str:
-    """Return the card as markdown; `records` are those of all released files, `model` is the Keras parent's.
+    """Return the card as markdown; `records` are those of all released files by name, as they lie in the folder.
 
-    `baseline` is the record that tells how the float32 training went (the same as `model` when nothing was compressed).
+    `bench` holds the measurements of these files, `seeds` those of the same recipe trained with several seeds.
     """
-    training = baseline.settings["training"]
-    int8 = next(record for record in records.values() if record.scheme == "int8")
-    conditions = bench["conditions"]
+    model, conditions = records["model.keras"], bench["conditions"]
     return _TEMPLATE.format(
         name=name,
-        parameters=model.parameters,
+        parameters=_parameters(model),
+        size="x".join(map(str, model.input["shape"][1:3])),
         classes=len(model.labels),
         version=model.versions["edgecnn"],
-        arch=baseline.settings["arch"],
         data=model.data["name"],
-        data_sha256=model.data["sha256"],
-        validation_share=validation_fraction,
-        recipe=recipe,
-        **{key: training[key] for key in ("epochs", "learning_rate", "batch_size", "patience")},
-        best_epoch=baseline.metrics["best_epoch"] + 1,
-        trained_epochs=len(baseline.metrics["history"]),
-        validation_top1=baseline.metrics["validation_top1"],
-        calibration_images=int8.settings["calibration_images"],
-        seed=model.seed,
-        commit=model.commit,
-        cpu=model.host["cpu"],
-        system=model.host["machine"],
-        libraries=", ".join(f"{library} {version}" for library, version in model.versions.items()),
-        command=command,
+        facts=to_markdown(("", ""), list(_facts(records, made, bench))),
+        steps=to_markdown(STEP_HEADINGS, step_rows(made.steps)),
+        commands="\n".join(f"    {command}" for command in made.commands),
+        unsaid="".join(
+            f"\nIn the run's config.toml, other than its recipe has it: {phrase}." for phrase in made.unsaid
+        ),
         test_images=bench["data"]["test_images"],
         rounds=conditions["latency"]["rounds"],
         seconds=conditions["latency"]["seconds_at_least"],
         bench_cpu=conditions["cpu"],
         table=to_markdown(BENCH_HEADINGS, bench_rows(bench["results"])),
-        notes="\n".join(f"- {note}" for note in notes(bench)),
-        checksums=to_markdown(("file", "sha256"), _checksums(records)),
+        notes="\n".join(f"- {note}" for note in (*notes(bench), *_baseline_elsewhere(records, bench))),
+        seeds="" if seeds is None else _seeds(seeds),
+        inputs="\n".join(_inputs(records)),
+        files=to_markdown(("file", "made from", "validation top-1 %", "lost, pp", "sha256"), _files(records)),
     )
 
 
-def _checksums(records: Mapping[str, Record]) -> Sequence[Sequence[str]]:
-    return [(f"`{file}`", f"`{record.sha256}`") for file, record in records.items()]
+def _parameters(model: Record) -> str:
+    return f"{model.parameters:,} parameters" + (
+        f", {model.nonzero_parameters:,} not zero," if _is_sparse(model) else ""
+    )
+
+
+def _is_sparse(model: Record) -> bool:
+    """Return whether zeros are a property of the model: training leaves few by itself."""
+    return model.nonzero_parameters < 0.9 * model.parameters
+
+
+def _facts(records: Mapping[str, Record], made: Made, bench: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    model = records["model.keras"]
+    trained = next(record for record in made.steps if record.recipe == "baseline")
+    yield "architecture", f"`{trained.settings['arch']}`, {trained.parameters:,} parameters"
+    if model.parameters != trained.parameters:
+        yield "made smaller", f"{model.parameters:,} parameters, by structured pruning"
+    if _is_sparse(model):
+        share = 1 - model.nonzero_parameters / model.parameters
+        yield "sparsity", f"{share:.1%} of the parameters are zero; {model.nonzero_parameters:,} are not"
+    sizes = {row["artifact"]: row.get("sparse_bytes") for row in bench["results"]}
+    for file, sparse_bytes in sizes.items():
+        if sparse_bytes is not None:
+            nonzero = records[file].nonzero_parameters
+            yield f"sparse_bytes of `{file}`", f"{sparse_bytes:,}; {nonzero:,} of its parameters are not zero"
+    yield "data", f"{model.data['name']} (sha256 of images and labels `{model.data['sha256']}`)"
+    validation = model.data["validation_fraction"]
+    yield (
+        "split",
+        f"{validation:.0%} of the training images, stratified, for validation; test only for the figures below",
+    )
+    yield "recipe", f"`{made.recipe}`, of its run `{made.of_its_run}`"
+    yield from _quantization(records)
+    yield "seed", f"{model.seed}"
+    commits = dict.fromkeys(record.commit for record in (*made.steps, *records.values()))
+    yield "commit", ", ".join(f"`{commit}`" for commit in commits)
+    yield "made on", f"{model.host['cpu']}, {model.host['machine']}"
+    yield "libraries", ", ".join(f"{library} {version}" for library, version in model.versions.items())
+
+
+def _quantization(records: Mapping[str, Record]) -> Iterator[tuple[str, str]]:
+    """Yield where the int8 ranges of each file come from."""
+    for file, record in records.items():
+        if record.scheme != "int8":
+            continue
+        learned = file.endswith(".tflite") and "model.keras" not in record.parents
+        images = f"set by {record.settings['calibration_images']} training images, classes in equal share"
+        yield f"ranges of `{file}`", "those that training for int8 arrived at" if learned else images
+
+
+def _inputs(records: Mapping[str, Record]) -> Iterator[str]:
+    """Yield a line per kind of input: which files take it."""
+    kinds: dict[str, list[str]] = {}
+    for file, record in records.items():
+        if record.stage == "export":
+            shape = ", ".join(map(str, record.input["shape"]))
+            low, high = record.input["range"]
+            kinds.setdefault(f"{record.input['dtype']} [{shape}], {low} to {high}", []).append(f"`{file}`")
+    for kind, files in kinds.items():
+        integer = kind.startswith("uint8")
+        scores = "int8 scores (scale 1/256, zero point -128)" if integer else "float32 probabilities"
+        yield f"{', '.join(files)}: {kind}, to {scores}."
+
+
+def _baseline_elsewhere(records: Mapping[str, Record], bench: dict[str, Any]) -> Iterator[str]:
+    """Yield what the baseline of the figures is where it does not lie in the folder."""
+    if bench["baseline"] not in records:
+        yield f"the baseline, {bench['baseline']}, is that of the run and not released here"
+
+
+def _seeds(recorded: dict[str, Any]) -> str:
+    return (
+        f"\n## Several seeds\n\nThe recipe `{recorded['recipe']}` trained with {len(recorded['rows'])} seeds, over "
+        f"{recorded['images']:,} test images.\n\n{to_markdown(SEED_HEADINGS, seed_rows(recorded))}"
+    )
+
+
+def _files(records: Mapping[str, Record]) -> Sequence[Sequence[str]]:
+    return [
+        (
+            f"`{file}`",
+            ", ".join(f"`{parent}`" for parent in record.parents) or "-",
+            f"{record.metrics['validation_top1'] * 100:.2f}",
+            f"{record.metrics['drop_pp']:.2f}" if "drop_pp" in record.metrics else "-",
+            f"`{record.sha256}`",
+        )
+        for file, record in records.items()
+    ]

@@ -48,9 +48,9 @@ _MARKERS = "osD^vP"
 _OPERATIONS = ("ReadVariableOp", "BiasAdd", "MatMul", "Conv2D", "depthwise", "Relu")
 
 
-def to_png(figure: Figure) -> bytes:
-    """Return the figure as a PNG of 160 dots an inch."""
-    return _saved(figure, format="png", metadata={"Software": None})
+def to_png(figure: Figure, **texts: str) -> bytes:
+    """Return the figure as a PNG of 160 dots an inch, with `texts` in its metadata."""
+    return _saved(figure, format="png", metadata={"Software": None, **texts})
 
 
 def to_svg(figure: Figure) -> bytes:
@@ -79,7 +79,7 @@ def pareto(
     points = [(row[cost], row["top1"] * 100) for row in rows]
     best = front(points)
     recipes, runtimes = _looks(rows, theme)
-    figure, (ax,) = _figure(theme, height_in=max(3.4, 0.32 * len(best) + 1.6) + 0.2 * ceil(len(recipes) / 2))
+    figure, (ax,) = blank(theme, height_in=max(3.4, 0.32 * len(best) + 1.6) + 0.2 * ceil(len(recipes) / 2))
     for row, (x, y) in zip(rows, points, strict=True):
         colour = recipes[row["recipe"]]
         ax.plot([x, x], [row["top1_low"] * 100, row["top1_high"] * 100], color=colour, alpha=0.35, linewidth=1.5)
@@ -125,7 +125,7 @@ def _warn(figure: Figure, text: str, theme: Theme) -> None:
 
 def curves(history: Sequence[dict[str, float]], *, best_epoch: int, theme: Theme) -> Figure:
     """Draw loss and top-1 of training and validation by epoch; the kept epoch (counted from 0) is marked."""
-    figure, (loss, top1) = _figure(theme, height_in=2.9, columns=2)
+    figure, (loss, top1) = blank(theme, height_in=2.9, columns=2)
     epochs = range(1, len(history) + 1)
     for ax, key, scale in ((loss, "loss", 1), (top1, "accuracy", 100)):
         for name, prefix, colour in (("training", "", theme.series[0]), ("validation", "val_", theme.series[1])):
@@ -137,7 +137,7 @@ def curves(history: Sequence[dict[str, float]], *, best_epoch: int, theme: Theme
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         ax.set_xlim(0.5, len(history) + 0.5)
     if any(isfinite(epoch[key]) and epoch[key] > 0 for epoch in history for key in ("loss", "val_loss")):
-        _logarithmic(loss, loss.yaxis)
+        logarithmic(loss, loss.yaxis)
     _legend(top1, theme)
     return figure
 
@@ -146,7 +146,7 @@ def confusion(counts: Sequence[Sequence[int]], labels: Sequence[str], theme: The
     """Draw the counts [true, predicted], coloured by their share of the true class, mistakes in red."""
     matrix = np.asarray(counts)
     shares = matrix / np.maximum(1, matrix.sum(axis=1, keepdims=True))
-    figure, (ax,) = _figure(theme, height_in=max(3.6, min(9.0, 0.4 * len(labels) + 0.9)))
+    figure, (ax,) = blank(theme, height_in=max(3.6, min(9.0, 0.4 * len(labels) + 0.9)))
     colours = LinearSegmentedColormap.from_list("cells", [theme.page, theme.series[0]])
     # Only the lower part of the map: what is written in a cell must stay readable.
     ax.imshow(colours(shares * 0.5), aspect="auto")
@@ -171,7 +171,7 @@ def confusion(counts: Sequence[Sequence[int]], labels: Sequence[str], theme: The
 
 def calibration(curve: Sequence[dict[str, float]], theme: Theme) -> Figure:
     """Draw how often the model was right against how sure it was; the dots grow with the number of images."""
-    figure, (ax,) = _figure(theme, height_in=3.6)
+    figure, (ax,) = blank(theme, height_in=3.6)
     ax.plot([0, 100], [0, 100], color=theme.muted, linestyle=":", linewidth=1)
     x, y = ([b[key] * 100 for b in curve] for key in ("confidence", "top1"))
     sizes = [12 + 40 * np.log10(b["images"]) for b in curve]
@@ -194,7 +194,7 @@ def first_images(
 ) -> Figure:
     """Draw images uint8 [N, H, W, C], ten a line, those that `predicted` gets wrong framed red with its answer."""
     lines = ceil(len(images) / 10)
-    figure, (ax,) = _figure(theme, height_in=_WIDTH_IN * 0.98 * lines / 10, bare=True)
+    figure, (ax,) = blank(theme, height_in=_WIDTH_IN * 0.98 * lines / 10, bare=True)
     wrong = [t != p for t, p in zip(truth, predicted, strict=True)]
     side = images.shape[1] + 4
     ax.imshow(_mosaic(images, wrong, lines, theme), interpolation="nearest")
@@ -214,9 +214,7 @@ def worst(images: NDArray[np.uint8], mistakes: Sequence[dict[str, Any]], labels:
     """
     columns = 5 if max(map(len, labels)) <= 2 else 3
     lines = ceil(len(images) / columns)
-    figure, axes = _figure(
-        theme, height_in=(_WIDTH_IN / columns + 0.6) * lines, columns=columns, lines=lines, bare=True
-    )
+    figure, axes = blank(theme, height_in=(_WIDTH_IN / columns + 0.6) * lines, columns=columns, lines=lines, bare=True)
     for ax in axes[len(images) :]:
         ax.set_visible(False)
     for ax, image, mistake in zip(axes, images, mistakes, strict=False):
@@ -235,7 +233,7 @@ def _mistake(mistake: dict[str, Any], labels: Sequence[str]) -> str:
 def layer_bars(layers: Sequence[Any], theme: Theme) -> Figure:
     """Draw each weighted layer's share of MACs, weight bytes and zeros; `layers` are `inspect.Layer`s."""
     weighted = [layer for layer in layers if layer.parameters]
-    figure, (ax,) = _figure(theme, height_in=0.62 * len(weighted) + 1.4)
+    figure, (ax,) = blank(theme, height_in=0.62 * len(weighted) + 1.4)
     bars = (*_shares(weighted), ("zeros", [layer.sparsity or 0 for layer in weighted]))
     for number, (name, shares) in enumerate(bars):
         places = np.arange(len(weighted)) + (number - 1) * 0.27
@@ -264,7 +262,7 @@ def _shares(weighted: Sequence[Any]) -> list[tuple[str, list[float]]]:
     ]
 
 
-def _figure(
+def blank(
     theme: Theme, *, height_in: float, columns: int = 1, lines: int = 1, bare: bool = False
 ) -> tuple[Figure, list[Axes]]:
     """Return a figure of the report's width and its axes, in the theme's colours; `bare` axes have no frame."""
@@ -289,13 +287,13 @@ def _figure(
 def _cost_scale(ax: Axes, values: Sequence[float]) -> None:
     """Give the axis of costs plain numbers, and a logarithmic scale when it spans more than fivefold."""
     if max(values) > 5 * min(values):
-        _logarithmic(ax, ax.xaxis)
+        logarithmic(ax, ax.xaxis)
     else:
         ax.xaxis.set_major_locator(MaxNLocator(5))
         ax.xaxis.set_major_formatter(FuncFormatter(_plain_number))
 
 
-def _logarithmic(ax: Axes, axis: XAxis | YAxis) -> None:
+def logarithmic(ax: Axes, axis: XAxis | YAxis) -> None:
     """Make `axis` logarithmic, with plain numbers at 1, 2 and 5 of each decade."""
     (ax.set_xscale if axis is ax.xaxis else ax.set_yscale)("log")
     axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))

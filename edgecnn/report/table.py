@@ -15,6 +15,10 @@ BENCH_HEADINGS = (
 )  # fmt: skip
 
 
+SEED_HEADINGS = ("seed", "validation top-1 %", "float32 top-1 %", "int8 top-1 %")
+_SEED_FIGURES = ("validation_top1", "float32_top1", "int8_top1")
+
+
 @dataclass(frozen=True)
 class Column:
     """A column of the report's table: its heading, what it means, the row's figure and how it is written."""
@@ -111,6 +115,13 @@ def bench_rows(results: Sequence[dict[str, Any]]) -> list[list[str]]:
         ]
         for result in results
     ]
+
+
+def seed_rows(recorded: dict[str, Any]) -> list[list[str]]:
+    """Return one row of cells per seed of a recording of several, and last their mean, in order of `SEED_HEADINGS`."""
+    rows = [[str(row["seed"]), *(_percent(row[key]) for key in _SEED_FIGURES)] for row in recorded["rows"]]
+    means = (sum(row[key] for row in recorded["rows"]) / len(rows) for key in _SEED_FIGURES)
+    return [*rows, ["mean", *(f"{mean * 100:.3f}" for mean in means)]]
 
 
 def layer_figures(layers: Sequence[Any]) -> list[dict[str, Any]]:
