@@ -191,6 +191,7 @@ class Recipe:
     qat: Training
     validation_fraction: float
     teacher: Teacher | None = None
+    max_drop_pp: float = 0.5  # what a step may lose against its parent, see Exporting
 
 
 _DISTORTED = Augmentation(rotate_deg=12.0, scale=0.15, shear=0.2, shift_px=2.0, elastic_px=1.2, elastic_grid=6)
@@ -296,16 +297,17 @@ RECIPES = {
         clustering=Clustering(clusters=16, training=Training(epochs=1, batch_size=32, learning_rate=1e-4, patience=0)),
         qat=Training(epochs=1, batch_size=32, learning_rate=1e-4, patience=0),
         validation_fraction=0.2,
+        max_drop_pp=10.0,
     ),
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Exporting:
-    """How models are calibrated and what an int8 model may lose."""
+    """How models are calibrated and what a step of compression or export may lose."""
 
     calibration_images: int = 500
-    max_drop_pp: float = 0.5  # top-1 on validation, percentage points, int8 against its Keras parent
+    max_drop_pp: float = 0.5  # top-1 on validation, percentage points, against the step's Keras parent
 
     def __post_init__(self) -> None:
         _check_at_least("calibration-images", self.calibration_images, 1)
@@ -377,7 +379,7 @@ def configure(
         pruning=_replaced(chosen.pruning, final_sparsity=sparsity),
         clustering=chosen.clustering,
         qat=chosen.qat,
-        exporting=adjusted(Exporting(), max_drop_pp, calibration_images),
+        exporting=adjusted(Exporting(max_drop_pp=chosen.max_drop_pp), max_drop_pp, calibration_images),
         teacher=chosen.teacher,
     )
 

@@ -58,7 +58,8 @@ SchemeOption = Annotated[
 MaxDropOption = Annotated[
     float | None,
     typer.Option(
-        "--max-drop", help="Refuse a model that loses more top-1 than this against its parent, in pp. [default: 0.5]"
+        "--max-drop",
+        help="Refuse a model that loses more top-1 than this against its parent, in pp. Default: the recipe's, 0.5; quick: 10.",
     ),
 ]
 CalibrationOption = Annotated[
