@@ -59,7 +59,7 @@ MaxDropOption = Annotated[
     float | None,
     typer.Option(
         "--max-drop",
-        help="Refuse a model that loses more top-1 than this against its parent, in pp. Default: the recipe's, 0.5; quick: 10.",
+        help="Refuse a model that loses more top-1 than this to its parent, in pp. Default: the recipe's, mostly 0.5.",
     ),
 ]
 CalibrationOption = Annotated[
