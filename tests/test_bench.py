@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgecnn.bench.accuracy import (
+    accuracy_delta,
     are_probabilities,
     calibration_curve,
     confusion_matrix,
@@ -111,6 +112,18 @@ def test_mcnemar_is_the_exact_binomial(only: int, other_only: int) -> None:
     expected = binomtest(only, tosses).pvalue if tosses else 1.0
     assert mcnemar_exact(right, other) == pytest.approx(expected)
     assert mcnemar_exact(right, other) == mcnemar_exact(other, right)
+
+
+def test_a_delta_says_drop_and_p_in_one_line() -> None:
+    labels = np.zeros(6000, np.int64)
+    parent, own = (np.tile(np.array([[1.0, 0.0]], np.float32), (6000, 1)) for _ in range(2))
+    own[:1] = parent[-3:] = [0.0, 1.0]  # the parent misreads three images, the model another one
+    delta = accuracy_delta(parent, own, labels)
+    assert (delta.top1, delta.parent_top1, delta.images) == (5999 / 6000, 5997 / 6000, 6000)
+    assert delta.drop_pp == pytest.approx(-2 / 60, abs=1e-6)
+    assert delta.mcnemar_p == mcnemar_exact(own.argmax(1) == 0, parent.argmax(1) == 0) == 0.625
+    assert str(delta) == "99.98 % of 6,000 validation images, parent 99.95 %: +0.03 pp, p 0.62"
+    assert str(accuracy_delta(own, own, labels)).endswith("+0.00 pp, p 1.00")
 
 
 def test_latency_keeps_the_tail() -> None:

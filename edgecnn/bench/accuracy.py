@@ -115,3 +115,41 @@ def mcnemar_exact(right: NDArray[np.bool_], other_right: NDArray[np.bool_]) -> f
     tosses = only + other_only
     tail = sum(comb(tosses, k) for k in range(min(only, other_only) + 1))
     return float(min(1.0, 2 * tail / 2**tosses))
+
+
+@dataclass(frozen=True)
+class AccuracyDelta:
+    """How a model did against its parent on the same images: top-1 as fractions, the drop in percentage points.
+
+    A negative drop is a gain; `mcnemar_p` says how likely so large a difference is where there is none.
+    """
+
+    parent_top1: float
+    top1: float
+    drop_pp: float
+    mcnemar_p: float
+    images: int
+
+    def __str__(self) -> str:
+        """Say it in one line: ``99.18 % of 6,000 validation images, parent 99.20 %: -0.02 pp, p 1.00``."""
+        return (
+            f"{self.top1 * 100:.2f} % of {self.images:,} validation images, parent {self.parent_top1 * 100:.2f} %: "
+            f"{0.0 - self.drop_pp:+.2f} pp, p {_p(self.mcnemar_p)}"
+        )
+
+
+def accuracy_delta(parent: NDArray[np.float32], own: NDArray[np.float32], labels: NDArray[np.int64]) -> AccuracyDelta:
+    """Return how class probabilities `own` [N, classes] do against `parent` [N, classes], given `labels` [N]."""
+    parent_right, right = parent.argmax(axis=1) == labels, own.argmax(axis=1) == labels
+    return AccuracyDelta(
+        parent_top1=float(parent_right.mean()),
+        top1=float(right.mean()),
+        drop_pp=round((int(parent_right.sum()) - int(right.sum())) / len(labels) * 100, 6),
+        mcnemar_p=mcnemar_exact(right, parent_right),
+        images=len(labels),
+    )
+
+
+def _p(value: float) -> str:
+    """Return a p with two digits behind the point, or two that count where it is smaller than that."""
+    return f"{value:.2f}" if value >= 0.01 else f"{value:.1e}"
