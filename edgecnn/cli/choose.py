@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgecnn.artifact import (
     EXPORT_SUFFIXES,
@@ -77,15 +77,18 @@ def check_recipe(run: Run, recipe: str) -> None:
         raise unknown(f"{run.root}: recipe", recipe, made or ["none yet: edgecnn train"])
 
 
-def settings_of(source: Path, data: str | None, *, max_drop: float | None, calibration_images: int | None) -> RunConfig:
-    """Return the settings to export a .keras file with: its data set is named by its record, or by `data`."""
+def settings_of(source: Path, data: str | None, **exporting: Any) -> RunConfig:
+    """Return the settings to export a .keras file with: its data set is named by its record, or by `data`.
+
+    `exporting` is what `configure` takes of how models are exported.
+    """
     read_bytes(source)
     if data is None and not record_path(source).exists():
         raise ConfigError(
             f"export {source}: it has no record that names its data set; pass --data {'|'.join(DATA_SETS)}"
         )
     if data is not None:
-        return configure(data=data, max_drop_pp=max_drop, calibration_images=calibration_images)
+        return configure(data=data, **exporting)
     record = checked(source)
     # The model's own split: validation images of another one would be images that it was trained on.
     if record.seed and "split_seed" not in record.data:
@@ -94,8 +97,7 @@ def settings_of(source: Path, data: str | None, *, max_drop: float | None, calib
         data=record.data["name"],
         seed=record.seed,
         validation_fraction=record.data.get("validation_fraction"),
-        max_drop_pp=max_drop,
-        calibration_images=calibration_images,
+        **exporting,
     )
 
 
@@ -164,7 +166,7 @@ def images_to_compare(
         say("only weights are compared: no record names the data set; pass --data")
         return None
     try:
-        config = settings_of(model, named, max_drop=None, calibration_images=None)
+        config = settings_of(model, named)
         return pipeline.images_to_compare(config, data_dir=data_dir, observe=observe)
     except EdgecnnError as error:
         if named is not None or data_dir is not None:

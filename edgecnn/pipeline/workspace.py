@@ -72,12 +72,16 @@ def reopen(
     *,
     max_drop_pp: float | None = None,
     calibration_images: int | None = None,
+    calibration: str | None = None,
     data_dir: Path | None = None,
     observe: Observer = unobserved,
 ) -> Iterator[Workspace]:
     """Open a run as its config.toml says, with what is not None replaced, and hold it against a second process."""
     config = read_config(opened)
-    config = replace(config, exporting=adjusted(config.exporting, max_drop_pp, calibration_images))
+    exporting = adjusted(
+        config.exporting, max_drop_pp=max_drop_pp, calibration_images=calibration_images, calibration=calibration
+    )
+    config = replace(config, exporting=exporting)
     with artifact.locked(opened):
         yield Workspace(opened, config, load_data(config, data_dir=data_dir, observe=observe), observe)
 
