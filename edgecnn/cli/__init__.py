@@ -233,6 +233,7 @@ def export(
     """Export a model to TFLite or ONNX; the last line printed is the path written."""
     from edgecnn import artifact, pipeline
     from edgecnn.cli import choose
+    from edgecnn.config import CALIBRATED
 
     if format == "pyz":
         print(pipeline.pack_predictor(out or Path("export")))
@@ -241,6 +242,8 @@ def export(
     calibrated = {"calibration_images": calibration_images, "calibration": calibration}
     exporting: dict[str, Any] = {"max_drop_pp": max_drop, **calibrated}
     target = pipeline.Target(format, scheme, dynamic_batch, keep_float=kept, bias_correction=bias_correction)
+    if scheme not in CALIBRATED:
+        choose.refuse({"--calibration": calibration}, f"{scheme} has no ranges to set")
     opened = choose.run_to_export(model)
     if opened is not None:
         choose.refuse({"--out": out, "--data": data}, f"run {opened.root} has its own")

@@ -18,19 +18,18 @@ from edgecnn.errors import ConfigError
 _BATCH = 256
 
 
-def corrected(
+def corrected_biases(
     model: Any,
     *,
     kernels: Mapping[str, NDArray[np.float64]] | None,
     images: NDArray[np.uint8],
     keep_float: Collection[str] = (),
-) -> Any:
-    """Return a copy of a Keras `model` with other biases, so that with `kernels` it gives the mean outputs of `model`.
+) -> dict[str, NDArray[np.float32]]:
+    """Return the biases, by layer name, with which `kernels` give the mean outputs that a Keras `model` has.
 
-    `kernels` are those of the quantized file by layer name, in Keras's layout; of the layers in `keep_float` the
-    model's own stay. Means are per channel, before the activation, over `images`, uint8 [N, H, W, C] from the
-    training data. Layers without a bias are left as they are. Raises `ConfigError` for a model whose kernels are other
-    ones in the file, as with BatchNormalization folded in.
+    `kernels` are those of the quantized file by layer name, in Keras's layout. Layers in `keep_float` or without a
+    bias have none. Means are per channel, before the activation, over `images`, uint8 [N, H, W, C] from the training
+    data. Raises `ConfigError` for a model whose kernels are other ones in the file, as with BatchNormalization.
     """
     folded = next((layer.name for layer in model.layers if "Normalization" in type(layer).__name__), None)
     if kernels is None or folded is not None:
@@ -38,17 +37,17 @@ def corrected(
             f"bias-correction: {folded or 'a layer'} changes the kernels of the exported file; "
             f"expected the model's own, rounded; leave --bias-correction out"
         )
-    rounded, result = clone(model), clone(model)
+    rounded, biases = clone(model), {}
     for name, kernel in kernels.items():
         layer = rounded.get_layer(name)
         if name in keep_float or not layer.use_bias:
             continue
         bias = layer.get_weights()[1]
         layer.set_weights([kernel, bias])
-        bias = bias - (_mean_sum(rounded, name, images) - _mean_sum(model, name, images)).astype(np.float32)
-        layer.set_weights([kernel, bias])
-        result.get_layer(name).set_weights([model.get_layer(name).get_weights()[0], bias])
-    return result
+        shift = _mean_sum(rounded, name, images) - _mean_sum(model, name, images)
+        biases[name] = bias - shift.astype(np.float32)
+        layer.set_weights([kernel, biases[name]])
+    return biases
 
 
 def _mean_sum(model: Any, name: str, images: NDArray[np.uint8]) -> NDArray[np.float64]:

@@ -20,9 +20,10 @@ from edgecnn._tf import quiet, tf
 from edgecnn.config import SCHEMES
 from edgecnn.errors import unknown
 from edgecnn.export import calibration as calibrating
-from edgecnn.export.mixed import Step, check_layers, steps_of
+from edgecnn.export.mixed import Step, check_layers, steps_of, weighted_layers
 
 OPSET = 17  # tf2onnx 1.17 stops at 18
+_BIAS = 2  # of a node's inputs
 
 
 def to_onnx(
@@ -50,6 +51,24 @@ def to_onnx(
         left_out = [step.name for step in steps_of(keep_float, model, _steps(exported))]
         exported = _quantized(exported, representative_dataset, calibration, left_out)
     return bytes(exported.SerializeToString(deterministic=True))
+
+
+def with_biases(content: bytes, biases: Mapping[str, NDArray[np.float32]], model: Any) -> bytes:
+    """Return an int8 file of a Keras `model` with other biases, by layer name; their scales stay."""
+    import onnx
+    from onnx import numpy_helper
+
+    parsed = onnx.load_model_from_string(content)
+    stored = {one.name: one for one in parsed.graph.initializer}
+    quantized = {n.output[0]: n.input for n in parsed.graph.node if n.op_type == "DequantizeLinear"}
+    weighted = (n for n in parsed.graph.node if n.op_type in ("Conv", "Gemm", "MatMul"))
+    for name, node in zip(weighted_layers(model), weighted, strict=True):
+        if name not in biases or len(node.input) <= _BIAS:
+            continue
+        bias, scale = (stored[one] for one in quantized[node.input[_BIAS]][:2])
+        values = np.rint(biases[name] / numpy_helper.to_array(scale)).astype(np.int32)
+        bias.CopyFrom(numpy_helper.from_array(values, bias.name))
+    return bytes(parsed.SerializeToString(deterministic=True))
 
 
 def _float32(model: Any, *, batch: int | None) -> Any:
@@ -104,7 +123,7 @@ _SAME_RANGE = ("MaxPool", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsquee
 def _activations(exported: Any) -> Callable[[NDArray[np.uint8]], Mapping[str, NDArray[np.float32]]]:
     """Return a function from an image to what the layers put out; input and scores, whose ranges are known, are not."""
     import onnx
-    from onnxruntime import InferenceSession
+    from onnxruntime import InferenceSession, SessionOptions
 
     scores = {output.name for output in exported.graph.output}
     names = [
@@ -115,7 +134,9 @@ def _activations(exported: Any) -> Callable[[NDArray[np.uint8]], Mapping[str, ND
     shown = onnx.ModelProto()
     shown.CopyFrom(exported)
     shown.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
-    session = InferenceSession(shown.SerializeToString(), providers=["CPUExecutionProvider"])
+    options = SessionOptions()
+    options.intra_op_num_threads = 1
+    session = InferenceSession(shown.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
     def run(image: NDArray[np.uint8]) -> Mapping[str, NDArray[np.float32]]:
         (given,) = calibrating.as_inputs([image])

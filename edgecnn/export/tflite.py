@@ -18,9 +18,10 @@ from edgecnn._tf import mlir_quantize, quiet, tf
 from edgecnn.config import CALIBRATED, SCHEMES
 from edgecnn.errors import unknown
 from edgecnn.export import calibration as calibrating
-from edgecnn.export.mixed import Step, check_layers, steps_of
+from edgecnn.export.mixed import Step, check_layers, steps_of, weighted_layers
 
 _MARK = b"TFL3"
+_BIAS = 2  # of an operator's inputs
 
 
 def to_tflite(
@@ -115,6 +116,37 @@ def _quantized_as_told(
         )
 
 
+def with_biases(content: bytes, biases: Mapping[str, NDArray[np.float32]], model: Any) -> bytes:
+    """Return an int8 file of a Keras `model` with other biases, by layer name; their scales stay."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    parsed = _parsed(content)
+    graph = parsed.subgraphs[0]
+    weighted = (o for o in graph.operators if _is_weighted(parsed, o))
+    for name, operator in zip(weighted_layers(model), weighted, strict=True):
+        if name not in biases or len(operator.inputs) <= _BIAS or operator.inputs[_BIAS] < 0:
+            continue
+        tensor = graph.tensors[operator.inputs[_BIAS]]
+        if sum(other.buffer == tensor.buffer for other in graph.tensors) > 1:  # equal biases share one
+            tensor.buffer = len(parsed.buffers)
+            parsed.buffers.append(schema.BufferT())
+        stored = np.rint(biases[name] / tensor.quantization.scale).astype("<i4")
+        parsed.buffers[tensor.buffer].data = np.frombuffer(stored.tobytes(), np.uint8)
+    return _packed(parsed)
+
+
+def _is_weighted(parsed: Any, operator: Any) -> bool:
+    from ai_edge_litert import schema_py_generated as schema
+
+    code = parsed.operatorCodes[operator.opcodeIndex]
+    kinds = schema.BuiltinOperator
+    return max(code.builtinCode, code.deprecatedBuiltinCode) in (
+        kinds.CONV_2D,
+        kinds.DEPTHWISE_CONV_2D,
+        kinds.FULLY_CONNECTED,
+    )
+
+
 def _activations(calibrated: bytes) -> Callable[[NDArray[np.uint8]], Mapping[str, NDArray[np.float32]]]:
     """Return a function from an image to what the layers put out; input and scores, whose ranges are known, are not."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
@@ -150,14 +182,18 @@ def _steps(content: bytes) -> list[Step]:
 
 def _with_ranges(calibrated: bytes, ranges: Mapping[str, calibrating.Range]) -> bytes:
     """Return the calibrated file with the ranges of these tensors."""
-    import flatbuffers
-
     model = _parsed(calibrated)
     for tensor in model.subgraphs[0].tensors:
         if tensor.name.decode() in ranges:
             low, high = ranges[tensor.name.decode()]
             tensor.quantization.min, tensor.quantization.max = np.array([low], np.float32), np.array([high], np.float32)
-    builder = flatbuffers.Builder(len(calibrated))
+    return _packed(model)
+
+
+def _packed(model: Any) -> bytes:
+    import flatbuffers
+
+    builder = flatbuffers.Builder(1024)
     builder.Finish(model.Pack(builder), _MARK)
     return bytes(builder.Output())
 

@@ -54,8 +54,8 @@ __all__ = [
     "train_quantized",
 ]
 
-# What a run exports of its three models. int16x8 is made when it is asked for: LiteRT runs it in its reference kernels,
-# many times slower than int8, and few networks need it.
+# What a run exports of its three models. int16x8 is made when it is asked for: no optimized kernels of LiteRT take it,
+# so it is far slower than int8, and few networks need it.
 OF_BASELINE = tuple(Target(form, scheme) for form in SCHEMES for scheme in SCHEMES[form] if scheme != "int16x8")
 OF_PRUNED = tuple(Target(form, scheme) for form in SCHEMES for scheme in ("float32", "int8"))
 OF_QAT = tuple(Target(form, "int8") for form in SCHEMES)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,12 +87,12 @@ def converted(model: Any, target: Target, work: Workspace) -> bytes:
         options["representative_dataset"] = calibration_images(work, exporting.calibration_images)
         options["calibration"] = exporting.calibration
         options["keep_float"] = target.keep_float
-    if target.bias_correction:
-        model = _with_corrected_biases(model, target, work)
     if target.form == "tflite":
-        return to_tflite(model, quantization_aware=qat, **options)
-    # tf2onnx does not know tfmot's per-channel ranges: the weights QAT found are exported, their ranges calibrated.
-    return to_onnx(without_wrappers(model) if qat else model, dynamic_batch=target.dynamic_batch, **options)
+        content = to_tflite(model, quantization_aware=qat, **options)
+    else:
+        # tf2onnx does not know tfmot's per-channel ranges: the weights QAT found are exported, their ranges calibrated.
+        content = to_onnx(without_wrappers(model) if qat else model, dynamic_batch=target.dynamic_batch, **options)
+    return _with_corrected_biases(content, model, target, work) if target.bias_correction else content
 
 
 def refuse_for_qat(target: Target) -> None:
@@ -109,17 +109,21 @@ def refuse_for_qat(target: Target) -> None:
             )
 
 
-def _with_corrected_biases(model: Any, target: Target, work: Workspace) -> Any:
-    """Return `model` with biases for the kernels that its file has: these do not depend on the biases."""
-    from edgecnn.export.bias import corrected
+def _with_corrected_biases(content: bytes, model: Any, target: Target, work: Workspace) -> bytes:
+    from edgecnn.export import onnx, tflite
+    from edgecnn.export.bias import corrected_biases
     from edgecnn.inspect import kernels_of
     from edgecnn.inspect.keras import plain_kernels
     from edgecnn.inspect.kernels import as_in_keras
 
-    content = converted(model, replace(target, bias_correction=False), work)
-    kernels = as_in_keras(plain_kernels(model), kernels_of(content, target.suffix))
-    images = calibration_images(work, work.config.exporting.calibration_images)
-    return corrected(model, kernels=kernels, images=images, keep_float=target.keep_float)
+    biases = corrected_biases(
+        model,
+        kernels=as_in_keras(plain_kernels(model), kernels_of(content, target.suffix)),
+        images=calibration_images(work, work.config.exporting.calibration_images),
+        keep_float=target.keep_float,
+    )
+    with_biases = tflite.with_biases if target.form == "tflite" else onnx.with_biases
+    return with_biases(content, biases, model)
 
 
 def predictions(name: str, content: bytes, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], Predictor]:

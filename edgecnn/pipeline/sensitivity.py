@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from edgecnn import extras
-from edgecnn.errors import GateError
-from edgecnn.pipeline.conversion import AUTO, Target, converted, predictions, refuse_for_qat
+from edgecnn.errors import ConfigError, GateError
+from edgecnn.pipeline.conversion import Target, converted, predictions, refuse_for_qat
 from edgecnn.pipeline.cost import COMPARED_IMAGES
 from edgecnn.pipeline.workspace import Workspace, calibration_images, recorded_model
 
@@ -36,7 +36,12 @@ class LayerSensitivity:
 def sensitivity(work: Workspace, recipe: str, form: str) -> list[LayerSensitivity]:
     """Return what int8 does to each layer of a recipe's model, as real files of format `form` say."""
     extras.require("train", "litert" if form == "tflite" else "ort", needed_by="sensitivity")
-    return _measured(recorded_model(work.run.model(recipe)), Target(form, "int8"), work, spare=True)
+    from edgecnn.compress.qat import is_quantization_aware
+
+    model = recorded_model(work.run.model(recipe))
+    if is_quantization_aware(model):
+        raise ConfigError(f"sensitivity: {recipe} was trained for int8; name its float parent with --recipe")
+    return _measured(model, Target(form, "int8"), work, spare=True)
 
 
 def float_layers(model: Any, target: Target, work: Workspace) -> tuple[str, ...]:
@@ -46,6 +51,10 @@ def float_layers(model: Any, target: Target, work: Workspace) -> tuple[str, ...]
     again, those that lose least first. Every step is a real file, run on the validation images. Raises `GateError`
     when not even one layer can be int8.
     """
+    from edgecnn.compress.qat import is_quantization_aware
+
+    if is_quantization_aware(model):
+        refuse_for_qat(target)
     allowed = work.config.exporting.max_drop_pp
     attempt = _attempts(model, target, work)
     if attempt(())[1].drop_pp <= allowed:
@@ -98,10 +107,7 @@ def _attempts(model: Any, target: Target, work: Workspace) -> Try:
     """Return the function that exports `model` with layers in float and compares it with `model` on validation."""
     from edgecnn import _tf
     from edgecnn.bench.accuracy import accuracy_delta
-    from edgecnn.compress.qat import is_quantization_aware
 
-    if is_quantization_aware(model):
-        refuse_for_qat(replace(target, keep_float=AUTO))
     validation = work.data.validation
     reference = _tf.predict(model, validation.images)
 
