@@ -1,5 +1,6 @@
 """Quantization: ranges by method, corrected biases, layers kept in float, and zeros that stay zero."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -204,6 +205,7 @@ def test_the_search_finds_the_one_layer_that_int8_breaks(form: str, fragile: Any
     target = Target(form, "int8", keep_float=AUTO)
     measured = {m.layer: m for m in _measured(model, target, work, spare=True)}
     assert list(measured) == ["conv", "wide", "scores"]
+    assert json.loads(json.dumps(measured["wide"].as_dict(), allow_nan=False))["alone"]["images"] == 40
     assert measured["wide"].alone.drop_pp > max(10, measured["conv"].alone.drop_pp, measured["scores"].alone.drop_pp)
     assert measured["wide"].spared is not None
     assert measured["wide"].spared.drop_pp < measured["conv"].spared.drop_pp  # type: ignore[union-attr]

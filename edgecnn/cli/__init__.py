@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import sys
-from dataclasses import asdict
 from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -470,7 +469,7 @@ def sensitivity(
     with progress() as observe, pipeline.reopen(opened, **options, data_dir=data_dir, observe=observe) as work:
         layers = pipeline.sensitivity(work, recipe, format)
     if json is not None:
-        artifact.write_atomic(json, dumps([asdict(layer) for layer in layers], indent=1) + "\n")
+        artifact.write_atomic(json, dumps([layer.as_dict() for layer in layers], indent=1) + "\n")
     print_sensitivity(layers)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from edgecnn import extras
@@ -11,6 +12,7 @@ from edgecnn.errors import ConfigError, GateError
 from edgecnn.pipeline.conversion import Target, converted, predictions, refuse_for_qat
 from edgecnn.pipeline.cost import COMPARED_IMAGES
 from edgecnn.pipeline.workspace import Workspace, calibration_images, recorded_model
+from edgecnn.report.table import decibels
 
 if TYPE_CHECKING:
     from edgecnn.bench.accuracy import AccuracyDelta
@@ -31,6 +33,14 @@ class LayerSensitivity:
     sqnr_db: float | None
     alone: AccuracyDelta
     spared: AccuracyDelta | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return all figures for JSON; an SQNR without any error, which no JSON number can be, is "exact"."""
+        figures = asdict(self)
+        for key in ("sqnr_db", "weight_sqnr_db"):
+            if figures[key] is not None and math.isinf(figures[key]):
+                figures[key] = decibels(figures[key])
+        return figures
 
 
 def sensitivity(work: Workspace, recipe: str, form: str) -> list[LayerSensitivity]:
