@@ -28,6 +28,7 @@ with quiet():
     import tensorflow as tf
     import tensorflow_model_optimization as tfmot
     import tf_keras as keras
+    from tensorflow.lite.python.convert import mlir_quantize
     from tf_keras.src.saving.serialization_lib import SafeModeScope
 
 tf.get_logger().setLevel("ERROR")
@@ -42,6 +43,7 @@ __all__ = [
     "is_wrapper_state",
     "keras",
     "load_model",
+    "mlir_quantize",
     "predict",
     "quiet",
     "save_model",

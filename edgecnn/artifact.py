@@ -109,6 +109,11 @@ class Run:
         """Return the path of an exported artifact, e.g. ``export/pruned80-qat/int8.tflite``."""
         return self.root / "export" / recipe / file
 
+    def exports(self) -> list[Path]:
+        """Return the exported artifacts that are complete."""
+        found = sorted((self.root / "export").glob("*/*"))
+        return [path for path in found if path.suffix in EXPORT_SUFFIXES and record_path(path).exists()]
+
     def recipes(self) -> list[str]:
         """Return the recipes whose Keras model is complete, in the order they were made from each other."""
         found = [path.parent.name for path in sorted((self.root / "compress").glob("*/record.json"))]

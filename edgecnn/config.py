@@ -16,7 +16,10 @@ T = TypeVar("T")
 PRUNING_METHODS = ("magnitude", "global", "2:4", "block", "structured")
 MAX_CLUSTERS = 255  # int8 weights take the values -127 to 127
 # What the exporters write, per format.
-SCHEMES = {"tflite": ("float32", "float16", "dynamic", "int8"), "onnx": ("float32", "int8")}
+SCHEMES = {"tflite": ("float32", "float16", "dynamic", "int8", "int16x8"), "onnx": ("float32", "int8")}
+CALIBRATED = ("int8", "int16x8")  # schemes whose activations have ranges
+# How calibration images set these ranges.
+CALIBRATIONS = ("minmax", "percentile", "mse")
 SCHEDULES = ("constant", "cosine")
 MAX_SEED = 2**32 - 1
 DATA_SETS = {
@@ -308,8 +311,11 @@ class Exporting:
 
     calibration_images: int = 500
     max_drop_pp: float = 0.5  # top-1 on validation, percentage points, against the step's Keras parent
+    calibration: str = "minmax"  # one of `CALIBRATIONS`
 
     def __post_init__(self) -> None:
+        if self.calibration not in CALIBRATIONS:
+            raise unknown("calibration", self.calibration, CALIBRATIONS)
         _check_at_least("calibration-images", self.calibration_images, 1)
         _check_at_least("max-drop", self.max_drop_pp, 0)
 
@@ -357,6 +363,7 @@ def configure(
     seed: int = 0,
     max_drop_pp: float | None = None,
     calibration_images: int | None = None,
+    calibration: str | None = None,
     validation_fraction: float | None = None,
 ) -> RunConfig:
     """Return the run configuration for a named recipe with single values replaced.
@@ -379,14 +386,19 @@ def configure(
         pruning=_replaced(chosen.pruning, final_sparsity=sparsity),
         clustering=chosen.clustering,
         qat=chosen.qat,
-        exporting=adjusted(Exporting(max_drop_pp=chosen.max_drop_pp), max_drop_pp, calibration_images),
+        exporting=adjusted(
+            Exporting(max_drop_pp=chosen.max_drop_pp),
+            max_drop_pp=max_drop_pp,
+            calibration_images=calibration_images,
+            calibration=calibration,
+        ),
         teacher=chosen.teacher,
     )
 
 
-def adjusted(exporting: Exporting, max_drop_pp: float | None, calibration_images: int | None) -> Exporting:
-    """Return `exporting` with what is not None replaced; raises `ConfigError` for a value out of range."""
-    return _replaced(exporting, max_drop_pp=max_drop_pp, calibration_images=calibration_images)
+def adjusted(exporting: Exporting, **values: Any) -> Exporting:
+    """Return `exporting` with the `values` that are not None replaced; raises `ConfigError` for one out of range."""
+    return _replaced(exporting, **values)
 
 
 def without_exporting(config: RunConfig) -> RunConfig:

@@ -53,6 +53,13 @@ def test_version(edgecnn: Edgecnn) -> None:
         (["export", "--format", "coreml"], "format: 'coreml' is unknown; expected one of: onnx, pyz, tflite"),
         (["export", "--format", "onnx", "--scheme", "float16"], "expected one of: float32, int8"),
         (["export", "--dynamic-batch"], "--dynamic-batch is for --format onnx"),
+        (["export", "--scheme", "int16x8", "--keep-float", "auto"], "--keep-float is for --scheme int8"),
+        (
+            ["export", "--scheme", "float16", "--calibration", "mse"],
+            "--calibration: does not apply here, float16 has no",
+        ),
+        (["sensitivity", "--format", "ncnn"], "format: 'ncnn' is unknown; expected one of: onnx, tflite"),
+        (["run", "--calibration", "kl"], "calibration: 'kl' is unknown; expected one of: minmax, mse, percentile"),
         (["export", "gone.keras"], "gone.keras: cannot read (No such file or directory)"),
         (["train", "--seed", "5000000000"], "seed: 5000000000; expected 0 to 4294967295"),
         (["verify", "x" * 300], "File name too long"),

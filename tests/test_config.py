@@ -47,6 +47,7 @@ def test_an_unknown_key_is_an_error_that_lists_the_known() -> None:
         ({"seed": -1}, "seed: -1; expected 0 to 4294967295"),
         ({"seed": 2**32}, "seed: 4294967296; expected 0 to 4294967295"),
         ({"max_drop_pp": float("nan")}, "max-drop: nan; expected at least 0"),
+        ({"calibration": "kl"}, "calibration: 'kl' is unknown; expected one of: minmax, mse, percentile"),
         ({"calibration_images": 0}, "calibration-images: 0; expected at least 1"),
     ],
 )

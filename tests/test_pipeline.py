@@ -79,7 +79,7 @@ def test_records_say_where_everything_came_from(quick_run: Path) -> None:
     assert baseline.parameters == 35_030
     assert pruned.nonzero_parameters < 0.21 * 35_030
     assert int8.input == {"shape": [1, 28, 28, 1], "dtype": "uint8", "range": [0, 255]}
-    assert int8.metrics.keys() >= {"top1_agreement", "max_abs_error", "drop_pp", "validation_top1"}
+    assert int8.metrics.keys() >= {"top1_agreement", "max_abs_error", "drop_pp", "validation_top1", "mcnemar_p"}
     for record in (baseline, pruned, int8):
         assert record.data["name"] == "digits"
         assert record.versions["tensorflow"]
@@ -310,7 +310,11 @@ def test_a_stricter_gate_refuses_what_is_there(copied_run: Path, edgecnn: Edgecn
     ("form", "scheme", "message"),
     [
         ("coreml", "int8", "format: 'coreml' is unknown; expected one of: onnx, pyz, tflite"),
-        ("tflite", "int4", "scheme for tflite: 'int4' is unknown; expected one of: dynamic, float16, float32, int8"),
+        (
+            "tflite",
+            "int4",
+            "scheme for tflite: 'int4' is unknown; expected one of: dynamic, float16, float32, int16x8, int8",
+        ),
         ("onnx", "float16", "scheme for onnx: 'float16' is unknown; expected one of: float32, int8"),
     ],
 )
@@ -455,6 +459,10 @@ def test_a_quantized_recipe_is_not_quantized_again(copied_run: Path, edgecnn: Ed
         refused = edgecnn("export", copied_run, "--recipe", "pruned80-qat", "--format", form, "--scheme", "float32")
         assert refused.returncode == 2
         assert "the model was trained for int8" in refused.stderr
+    for options in (("--keep-float", "auto"), ("--keep-float", "conv1"), ("--bias-correction",)):
+        refused = edgecnn("export", copied_run, "--recipe", "pruned80-qat", *options)
+        assert (refused.returncode, refused.stderr.count("error: ")) == (2, 1)
+        assert f"{options[0]} does not apply to a model that was trained for int8" in refused.stderr
 
 
 def test_a_release_stands_alone_and_is_of_what_was_measured(copied_run: Path, edgecnn: Edgecnn, tmp_path: Path) -> None:

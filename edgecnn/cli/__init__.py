@@ -13,6 +13,7 @@ import typer
 from edgecnn import __version__
 from edgecnn.cli.options import (
     ArchOption,
+    CalibrationMethodOption,
     CalibrationOption,
     ClustersOption,
     DataDirOption,
@@ -32,7 +33,7 @@ from edgecnn.cli.options import (
     StageRecipeOption,
     TeacherOption,
 )
-from edgecnn.cli.terminal import print_bench, print_layers, progress, say
+from edgecnn.cli.terminal import print_bench, print_layers, print_sensitivity, progress, say
 from edgecnn.device.errors import DeviceError
 from edgecnn.errors import ArtifactError, EdgecnnError
 
@@ -63,6 +64,7 @@ def run(
     teacher: TeacherOption = None,
     max_drop: MaxDropOption = None,
     calibration_images: CalibrationOption = None,
+    calibration: CalibrationMethodOption = None,
 ) -> None:
     """Do the whole job: train, prune, quantize, export and measure. Killed and started again, it goes on."""
     config = _configured(
@@ -74,6 +76,7 @@ def run(
         seed=seed,
         max_drop_pp=max_drop,
         calibration_images=calibration_images,
+        calibration=calibration,
     )
     from edgecnn import pipeline
     from edgecnn.cli import choose
@@ -81,6 +84,8 @@ def run(
     with progress() as observe:
         root = out or choose.run_directory(config)
         done = pipeline.run(config, root, data_dir=data_dir, teacher=choose.teacher(teacher), observe=observe)
+    for path in done.exports():
+        _say_accuracy(path)
     print_bench(done.bench)
     page = done.bench.with_name("report.html")
     say(f"report: {page}" if page.exists() else "no report: needs pip install 'edgecnn[report]'")
@@ -100,6 +105,7 @@ def train(
     teacher: TeacherOption = None,
     max_drop: MaxDropOption = None,
     calibration_images: CalibrationOption = None,
+    calibration: CalibrationMethodOption = None,
 ) -> None:
     """Train the float32 baseline of a run; the other settings are noted for its later stages."""
     config = _configured(
@@ -111,6 +117,7 @@ def train(
         seed=seed,
         max_drop_pp=max_drop,
         calibration_images=calibration_images,
+        calibration=calibration,
     )
     from edgecnn import extras, pipeline
     from edgecnn.cli import choose
@@ -120,7 +127,7 @@ def train(
     given: dict[str, Any] = {"data_dir": data_dir, "teacher": choose.teacher(teacher)}
     with progress() as observe, pipeline.begin(config, root, **given, observe=observe) as work:
         path = pipeline.train(work)
-    choose.say_accuracy(path)
+    _say_accuracy(path)
     print(path)
 
 
@@ -167,7 +174,7 @@ def prune(
     options: dict[str, Any] = {"max_drop_pp": max_drop, "data_dir": data_dir}
     with progress() as observe, pipeline.reopen(opened, **options, observe=observe) as work:
         made = pipeline.prune(work, recipe, method=method, sparsity=sparsity, rounds=rounds)
-    choose.say_accuracy(opened.model(made))
+    _say_accuracy(opened.model(made))
     print(opened.model(made))
 
 
@@ -189,7 +196,7 @@ def cluster(
     options: dict[str, Any] = {"max_drop_pp": max_drop, "data_dir": data_dir}
     with progress() as observe, pipeline.reopen(opened, **options, observe=observe) as work:
         made = pipeline.cluster(work, recipe, clusters=clusters)
-    choose.say_accuracy(opened.model(made))
+    _say_accuracy(opened.model(made))
     print(opened.model(made))
 
 
@@ -217,6 +224,7 @@ def quantize(
     with progress() as observe, pipeline.reopen(opened, **options, observe=observe) as work:
         chosen = pipeline.train_quantized(work, recipe) if method == "qat" else recipe
         path = pipeline.export(work, recipe=chosen, target=pipeline.Target("tflite", "int8"))
+    _say_accuracy(path)
     print(path)
 
 
@@ -235,6 +243,17 @@ def export(
         str | None, typer.Option("--recipe", help="Which model of a run. Default: baseline.", show_default=False)
     ] = None,
     dynamic_batch: Annotated[bool, typer.Option("--dynamic-batch", help="onnx: leave the batch size open.")] = False,
+    keep_float: Annotated[
+        str | None,
+        typer.Option(
+            "--keep-float",
+            help="int8: layers to leave in float, by comma, or auto: the fewest with which --max-drop holds.",
+            show_default=False,
+        ),
+    ] = None,
+    bias_correction: Annotated[
+        bool, typer.Option("--bias-correction", help="int8: take off the biases what rounding shifts the outputs by.")
+    ] = False,
     out: Annotated[
         Path | None,
         typer.Option("--out", help="Folder for what belongs to no run. Default: export.", show_default=False),
@@ -243,29 +262,31 @@ def export(
     data_dir: DataDirOption = None,
     max_drop: MaxDropOption = None,
     calibration_images: CalibrationOption = None,
+    calibration: CalibrationMethodOption = None,
 ) -> None:
     """Export a model to TFLite or ONNX; the last line printed is the path written."""
     from edgecnn import pipeline
     from edgecnn.cli import choose
+    from edgecnn.config import CALIBRATED
 
     if format == "pyz":
         print(pipeline.pack_predictor(out or Path("export")))
         return
-    target = pipeline.Target(format, scheme, dynamic_batch)
+    kept = tuple(name.strip() for name in keep_float.split(",")) if keep_float else ()
+    calibrated = {"calibration_images": calibration_images, "calibration": calibration}
+    exporting: dict[str, Any] = {"max_drop_pp": max_drop, **calibrated}
+    target = pipeline.Target(format, scheme, dynamic_batch, keep_float=kept, bias_correction=bias_correction)
+    if scheme not in CALIBRATED:
+        choose.refuse({"--calibration": calibration}, f"{scheme} has no ranges to set")
     opened, folder = choose.to_export(model)
     if opened is not None:
         choose.refuse({"--out": out, "--data": data}, f"run {opened.root} has its own")
         recipe = recipe or "baseline"
         say(f"exporting {recipe} of run {opened.root}")
         choose.check_recipe(opened, recipe)
-        options: dict[str, Any] = {
-            "max_drop_pp": max_drop,
-            "calibration_images": calibration_images,
-            "data_dir": data_dir,
-        }
-        with progress() as observe, pipeline.reopen(opened, **options, observe=observe) as work:
+        with progress() as observe, pipeline.reopen(opened, **exporting, data_dir=data_dir, observe=observe) as work:
             path = pipeline.export(work, recipe=recipe, target=target)
-    elif folder is not None and calibration_images is None and (folder / target.file).exists():
+    elif folder is not None and target.is_plain and not any(calibrated.values()) and (folder / target.file).exists():
         nothing_else = f"no complete run in {choose.RUNS}/: " if model is None else ""
         say(f"{nothing_else}copying the released {folder.name}, {target.file}")
         choose.refuse({"--recipe": recipe}, "the released model has one")
@@ -274,12 +295,15 @@ def export(
         source = choose.keras_model(model, folder, scheme)
         choose.refuse({"--recipe": recipe}, "a model file has one")
         say(f"exporting {source}")
-        settings = choose.settings_of(source, data, max_drop=max_drop, calibration_images=calibration_images)
+        settings = choose.settings_of(source, data, **exporting)
         whole = folder is not None or source.name == "model.keras"
         into = (out or Path("export")) / (source.parent.name if whole else source.stem)
         with progress() as observe:
             images = pipeline.load_data(settings, data_dir=data_dir, observe=observe)
             path = pipeline.export_model(source, target=target, out=into, config=settings, data=images)
+    if target.keep_float == pipeline.AUTO and "-mixed" not in path.name:
+        say("no layer needs to stay in float")
+    _say_accuracy(path)
     print(path)
 
 
@@ -457,6 +481,36 @@ def inspect(
 
 
 @app.command()
+def sensitivity(
+    run: RunArgument = None,
+    recipe: StageRecipeOption = "baseline",
+    format: Annotated[str, typer.Option("--format", help="tflite or onnx.")] = "tflite",
+    calibration_images: CalibrationOption = None,
+    calibration: CalibrationMethodOption = None,
+    json: Annotated[Path | None, typer.Option("--json", help="File for the figures as JSON.")] = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Show how int8 hurts a run's model layer by layer: SQNR, and validation top-1 with that layer alone in int8."""
+    from edgecnn import artifact, pipeline
+    from edgecnn.cli import choose
+    from edgecnn.config import SCHEMES
+    from edgecnn.errors import unknown
+
+    if format not in SCHEMES:
+        raise unknown("format", format, SCHEMES)
+    opened = choose.trained_run(run)
+    choose.check_recipe(opened, recipe)
+    if json is not None:
+        artifact.check_writable(json)
+    options: dict[str, Any] = {"calibration_images": calibration_images, "calibration": calibration}
+    with progress() as observe, pipeline.reopen(opened, **options, data_dir=data_dir, observe=observe) as work:
+        layers = pipeline.sensitivity(work, recipe, format)
+    if json is not None:
+        artifact.write_atomic(json, dumps([layer.as_dict() for layer in layers], indent=1) + "\n")
+    print_sensitivity(layers)
+
+
+@app.command()
 def release(
     run: RunArgument = None,
     name: Annotated[str, typer.Option("--name", help="Name of the released model.")] = "edge35k",
@@ -523,6 +577,14 @@ def _configured(arch: str, **options: Any) -> RunConfig:
 
     zoo.layers(arch)
     return config.configure(arch=arch, **options)
+
+
+def _say_accuracy(path: Path) -> None:
+    """Say how an artifact reads the validation images beside its parent, where its record knows."""
+    from edgecnn import pipeline
+
+    if (line := pipeline.accuracy_line(path)) is not None:
+        say(line)
 
 
 def _fail(message: str, code: int) -> NoReturn:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgecnn.artifact import (
     EXPORT_SUFFIXES,
@@ -68,18 +68,6 @@ def teacher(named: Path | None) -> Run | None:
     return None if named is None else Run(named)
 
 
-def say_accuracy(model: Path) -> None:
-    """Say how a trained model reads the validation images, beside its parent where it has one."""
-    from edgecnn.pipeline import delta_of
-
-    record = read_record(model)
-    figures = record.metrics
-    own = f"{figures['validation_top1']:.2%} of the validation images"
-    say(f"{record.recipe}: {delta_of(record) or own}")
-    if "stopped" in figures:
-        say(f"{record.recipe}: stopped after epoch {len(figures['history'])}, for it {figures['stopped']}")
-
-
 def path_of(named: Path) -> Path:
     """Return what was named, or the folder of the released model of that name: of two, what is there goes first.
 
@@ -123,15 +111,18 @@ def check_recipe(run: Run, recipe: str) -> None:
         raise unknown(f"{run.root}: recipe", recipe, made or ["none yet: edgecnn train"])
 
 
-def settings_of(source: Path, data: str | None, *, max_drop: float | None, calibration_images: int | None) -> RunConfig:
-    """Return the settings to export a .keras file with: its data set is named by its record, or by `data`."""
+def settings_of(source: Path, data: str | None, **exporting: Any) -> RunConfig:
+    """Return the settings to export a .keras file with: its data set is named by its record, or by `data`.
+
+    `exporting` is what `configure` takes of how models are exported.
+    """
     read_bytes(source)
     if data is None and not record_path(source).exists():
         raise ConfigError(
             f"export {source}: it has no record that names its data set; pass --data {'|'.join(DATA_SETS)}"
         )
     if data is not None:
-        return configure(data=data, max_drop_pp=max_drop, calibration_images=calibration_images)
+        return configure(data=data, **exporting)
     record = checked(source)
     # The model's own split: validation images of another one would be images that it was trained on.
     if record.seed and "split_seed" not in record.data:
@@ -140,8 +131,7 @@ def settings_of(source: Path, data: str | None, *, max_drop: float | None, calib
         data=record.data["name"],
         seed=record.seed,
         validation_fraction=record.data.get("validation_fraction"),
-        max_drop_pp=max_drop,
-        calibration_images=calibration_images,
+        **exporting,
     )
 
 
@@ -211,7 +201,7 @@ def images_to_compare(
         say("only weights are compared: no record names the data set; pass --data")
         return None
     try:
-        config = settings_of(model, named, max_drop=None, calibration_images=None)
+        config = settings_of(model, named)
         return pipeline.images_to_compare(config, data_dir=data_dir, observe=observe)
     except EdgecnnError as error:
         if named is not None or data_dir is not None:

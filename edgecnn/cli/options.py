@@ -53,7 +53,7 @@ RunArgument = Annotated[Path | None, typer.Argument(help="Run directory. Default
 StageRecipeOption = Annotated[str, typer.Option("--recipe", help="Which model of the run: baseline, pruned80, ...")]
 FormatOption = Annotated[str, typer.Option("--format", help="tflite, onnx, or pyz (the predictor in one file).")]
 SchemeOption = Annotated[
-    str, typer.Option("--scheme", help="tflite: float32, float16, dynamic, int8; onnx: float32, int8.")
+    str, typer.Option("--scheme", help="tflite: float32, float16, dynamic, int8, int16x8; onnx: float32, int8.")
 ]
 MaxDropOption = Annotated[
     float | None,
@@ -65,6 +65,15 @@ MaxDropOption = Annotated[
 CalibrationOption = Annotated[
     int | None,
     typer.Option("--calibration-images", help="Training images that set the int8 ranges. [default: 500]"),
+]
+CalibrationMethodOption = Annotated[
+    str | None,
+    typer.Option(
+        "--calibration",
+        help="How they set them: minmax (all values), percentile (99.99 % of them) or mse (least squared error). "
+        "[default: minmax]",
+        show_default=False,
+    ),
 ]
 RuntimeOption = Annotated[
     str | None, typer.Option("--runtime", help="litert, tflite-runtime or ort. Default: the first that fits.")

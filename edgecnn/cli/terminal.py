@@ -12,7 +12,8 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from edgecnn.pipeline import Inspection, Observer
+    from edgecnn.bench.accuracy import AccuracyDelta
+    from edgecnn.pipeline import Inspection, LayerSensitivity, Observer
 
 
 def say(message: str) -> None:
@@ -40,6 +41,29 @@ def print_layers(found: Inspection) -> None:
         print(f"SQNR against {found.against}{over}")
     figures = found.as_dict()
     print(f"size_bytes {figures['size_bytes']:,}  gzip_bytes {figures['gzip_bytes']:,}  sha256 {figures['sha256']}")
+
+
+def print_sensitivity(layers: Sequence[LayerSensitivity]) -> None:
+    """Print what int8 does to each layer, and what the deltas of top-1 are compared with."""
+    from edgecnn.report.table import decibels
+
+    headings = ("layer in int8", "weight SQNR dB", "output SQNR dB", "alone pp", "p", "all but it pp", "p")
+    rows = [
+        [
+            m.layer,
+            decibels(m.weight_sqnr_db) or "-",
+            decibels(m.sqnr_db) or "-",
+            *(cell for delta in (m.alone, m.spared) for cell in _delta_cells(delta)),
+        ]
+        for m in layers
+    ]
+    print_table(headings, rows, text_columns=1)
+    first = layers[0].alone
+    print(f"pp: top-1 of {first.images:,} validation images against the Keras model's {first.parent_top1 * 100:.2f} %")
+
+
+def _delta_cells(delta: AccuracyDelta | None) -> tuple[str, str]:
+    return ("-", "-") if delta is None else (f"{0.0 - delta.drop_pp:+.2f}", f"{delta.mcnemar_p:.2g}")
 
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, text_columns: int) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,12 @@ from numpy.typing import NDArray
 
 from edgecnn._tf import quiet, tf
 from edgecnn.config import SCHEMES
-from edgecnn.errors import ConfigError, unknown
+from edgecnn.errors import unknown
+from edgecnn.export import calibration as calibrating
+from edgecnn.export.mixed import Step, check_layers, steps_of, weighted_layers
 
 OPSET = 17  # tf2onnx 1.17 stops at 18
+_BIAS = 2  # of a node's inputs
 
 
 def to_onnx(
@@ -29,20 +32,43 @@ def to_onnx(
     scheme: str,
     representative_dataset: NDArray[np.uint8] | None = None,
     dynamic_batch: bool = False,
+    calibration: str = "minmax",
+    keep_float: Sequence[str] = (),
 ) -> bytes:
     """Return the ONNX file for a Keras model that takes float32 [N, H, W, C] in [0, 1].
 
     `scheme` is float32 or int8; int8 needs `representative_dataset`, uint8 [N, H, W, C] from the training data.
+    `calibration` is one of `config.CALIBRATIONS`; the layers named in `keep_float` are left out of int8.
     Batch 1, or any batch size with `dynamic_batch`. The same model gives the same bytes.
     """
     if scheme not in SCHEMES["onnx"]:
         raise unknown("scheme for onnx", scheme, SCHEMES["onnx"])
-    if scheme == "int8" and (representative_dataset is None or not len(representative_dataset)):
-        raise ConfigError("export int8: 0 calibration images; needs at least 1; pass --calibration-images")
+    if scheme == "int8":
+        calibrating.check(scheme, representative_dataset, calibration)
+        check_layers(model, keep_float)
     exported = _float32(model, batch=None if dynamic_batch else 1)
     if scheme == "int8":
-        exported = _quantized(exported, representative_dataset)
+        left_out = [step.name for step in steps_of(keep_float, model, _steps(exported))]
+        exported = _quantized(exported, representative_dataset, calibration, left_out)
     return bytes(exported.SerializeToString(deterministic=True))
+
+
+def with_biases(content: bytes, biases: Mapping[str, NDArray[np.float32]], model: Any) -> bytes:
+    """Return an int8 file of a Keras `model` with other biases, by layer name; their scales stay."""
+    import onnx
+    from onnx import numpy_helper
+
+    parsed = onnx.load_model_from_string(content)
+    stored = {one.name: one for one in parsed.graph.initializer}
+    quantized = {n.output[0]: n.input for n in parsed.graph.node if n.op_type == "DequantizeLinear"}
+    weighted = (n for n in parsed.graph.node if n.op_type in ("Conv", "Gemm", "MatMul"))
+    for name, node in zip(weighted_layers(model), weighted, strict=True):
+        if name not in biases or len(node.input) <= _BIAS:
+            continue
+        bias, scale = (stored[one] for one in quantized[node.input[_BIAS]][:2])
+        values = np.rint(biases[name] / numpy_helper.to_array(scale)).astype(np.int32)
+        bias.CopyFrom(numpy_helper.from_array(values, bias.name))
+    return bytes(parsed.SerializeToString(deterministic=True))
 
 
 def _float32(model: Any, *, batch: int | None) -> Any:
@@ -54,18 +80,21 @@ def _float32(model: Any, *, batch: int | None) -> Any:
     return _with_stable_names(converted)
 
 
-def _quantized(exported: Any, images: Any) -> Any:
+def _quantized(exported: Any, images: Any, calibration: str, left_out: list[str]) -> Any:
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
     class Calibration(CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
-            self._images: Iterator[NDArray[np.uint8]] = iter(images)
+            self._inputs: Iterator[NDArray[np.float32]] = iter(calibrating.as_inputs(images))
 
         def get_next(self) -> dict[str, NDArray[np.float32]] | None:
-            image = next(self._images, None)
-            return None if image is None else {"pixels": image[None].astype(np.float32) / np.float32(255)}
+            given = next(self._inputs, None)
+            return None if given is None else {"pixels": given}
 
+    ranges = {}
+    if calibration != "minmax":
+        ranges = calibrating.chosen_ranges(_activations(exported), images, calibration=calibration)
     with tempfile.TemporaryDirectory() as folder, quiet():
         target = Path(folder) / "int8.onnx"
         quantize_static(
@@ -76,9 +105,48 @@ def _quantized(exported: Any, images: Any) -> Any:
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QUInt8,
-            extra_options={"WeightSymmetric": True},  # zero is 128 in every channel, so that pruning still compresses
+            nodes_to_exclude=left_out,
+            extra_options={
+                "WeightSymmetric": True,  # zero is 128 in every channel, so that pruning still compresses
+                "TensorQuantOverrides": {
+                    name: [{"rmin": np.float32(low), "rmax": np.float32(high)}] for name, (low, high) in ranges.items()
+                },
+            },
         )
         return onnx.load(target)
+
+
+# Their output has the range of their input.
+_SAME_RANGE = ("MaxPool", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze")
+
+
+def _activations(exported: Any) -> Callable[[NDArray[np.uint8]], Mapping[str, NDArray[np.float32]]]:
+    """Return a function from an image to what the layers put out; input and scores, whose ranges are known, are not."""
+    import onnx
+    from onnxruntime import InferenceSession, SessionOptions
+
+    scores = {output.name for output in exported.graph.output}
+    names = [
+        node.output[0]
+        for node in exported.graph.node
+        if node.op_type not in _SAME_RANGE and node.output[0] not in scores
+    ]
+    shown = onnx.ModelProto()
+    shown.CopyFrom(exported)
+    shown.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    options = SessionOptions()
+    options.intra_op_num_threads = 1
+    session = InferenceSession(shown.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+    def run(image: NDArray[np.uint8]) -> Mapping[str, NDArray[np.float32]]:
+        (given,) = calibrating.as_inputs([image])
+        return dict(zip(names, session.run(names, {"pixels": given}), strict=True))
+
+    return run
+
+
+def _steps(exported: Any) -> list[Step]:
+    return [Step(node.name, tuple(node.input), tuple(node.output)) for node in exported.graph.node]
 
 
 def _with_stable_names(model: Any) -> Any:

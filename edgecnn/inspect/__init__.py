@@ -7,9 +7,9 @@ from pathlib import Path
 from edgecnn import extras
 from edgecnn.artifact import read_bytes
 from edgecnn.errors import ArtifactError
-from edgecnn.inspect.layers import Constant, Layer, reading
+from edgecnn.inspect.layers import Constant, Layer, Operation, reading
 
-__all__ = ["Constant", "Layer", "inspect_bytes", "inspect_file", "kernels_of"]
+__all__ = ["Constant", "Layer", "inspect_bytes", "inspect_file", "kernels_of", "operations_of"]
 
 
 def inspect_file(path: Path) -> list[Layer]:
@@ -23,14 +23,19 @@ def inspect_file(path: Path) -> list[Layer]:
     return inspect_bytes(read_bytes(path), path.suffix, where=str(path))
 
 
-def kernels_of(content: bytes, suffix: str, *, where: str = "model") -> list[Constant]:
-    """Return the kernels of a .tflite or .onnx file's convolutions and dense layers as stored, in order."""
+def operations_of(content: bytes, suffix: str, *, where: str = "model") -> list[Operation]:
+    """Return the operations of a .tflite or .onnx file's content, in the order of `inspect_bytes`."""
     inspect_bytes(content, suffix, where=where)  # says what is missing or damaged
     if suffix == ".onnx":
         from edgecnn.inspect.onnx import operations
     else:
         from edgecnn.inspect.tflite import operations
-    return [operation.kernel for operation in operations(content) if operation.kernel is not None]
+    return operations(content)
+
+
+def kernels_of(content: bytes, suffix: str, *, where: str = "model") -> list[Constant]:
+    """Return the kernels of a .tflite or .onnx file's convolutions and dense layers as stored, in order."""
+    return [step.kernel for step in operations_of(content, suffix, where=where) if step.kernel is not None]
 
 
 def inspect_bytes(content: bytes, suffix: str, *, where: str = "model") -> list[Layer]:

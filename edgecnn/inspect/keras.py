@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edgecnn._tf import is_wrapper_state
 from edgecnn.inspect.layers import Constant, Layer, counts, has_open_size, positions
 
@@ -23,6 +26,17 @@ _OF_ACTIVATIONS = ("Dot", "Attention", "AdditiveAttention")
 def layers(model: Any) -> list[Layer]:
     """Return one row per layer; tfmot's quantization wrappers are seen through."""
     return [_row(layer) for layer in model.layers]
+
+
+def plain_kernels(model: Any) -> dict[str, NDArray[np.float32]]:
+    """Return the kernel of every convolution and dense layer by its layer's name; tfmot's wrappers are seen through."""
+    return {
+        layer.name: weight.numpy()
+        for layer in model.layers
+        if type(getattr(layer, "layer", layer)).__name__ in (*_WEIGHTED, *_TRANSPOSED)
+        for weight in layer.weights
+        if "kernel" in weight.name.rsplit("/", 1)[-1] and not is_wrapper_state(weight.name)
+    }
 
 
 def _row(layer: Any) -> Layer:

@@ -13,28 +13,40 @@ from edgecnn import extras
 from edgecnn.artifact import Run
 from edgecnn.config import SCHEMES, RunConfig
 from edgecnn.pipeline.compressing import cluster, prune, train_quantized
+from edgecnn.pipeline.conversion import AUTO, Target
 from edgecnn.pipeline.cost import Inspection, float32_beside, images_to_compare, inspected
-from edgecnn.pipeline.exports import Target, copy_released, export, export_model, pack_predictor
-from edgecnn.pipeline.fitting import delta_of
+from edgecnn.pipeline.exports import copy_released, export, export_model, pack_predictor
 from edgecnn.pipeline.measure import a_look, bench, bench_run, check_budget
 from edgecnn.pipeline.release import release
 from edgecnn.pipeline.report import report
+from edgecnn.pipeline.sensitivity import LayerSensitivity, sensitivity
 from edgecnn.pipeline.teaching import teach
 from edgecnn.pipeline.training import check_stages, train
-from edgecnn.pipeline.workspace import Observer, Workspace, begin, load_data, read_config, reopen, unobserved
+from edgecnn.pipeline.workspace import (
+    Observer,
+    Workspace,
+    accuracy_line,
+    begin,
+    load_data,
+    read_config,
+    reopen,
+    unobserved,
+)
 
 __all__ = [
+    "AUTO",
     "Inspection",
+    "LayerSensitivity",
     "Observer",
     "Target",
     "Workspace",
+    "accuracy_line",
     "begin",
     "bench",
     "bench_run",
     "check_budget",
     "cluster",
     "copy_released",
-    "delta_of",
     "export",
     "export_model",
     "float32_beside",
@@ -48,13 +60,15 @@ __all__ = [
     "reopen",
     "report",
     "run",
+    "sensitivity",
     "teach",
     "train",
     "train_quantized",
 ]
 
-# What a run exports of its three models.
-OF_BASELINE = tuple(Target(form, scheme) for form in SCHEMES for scheme in SCHEMES[form])
+# What a run exports of its three models. int16x8 is made when it is asked for: no optimized kernels of LiteRT take it,
+# so it is far slower than int8, and few networks need it.
+OF_BASELINE = tuple(Target(form, scheme) for form in SCHEMES for scheme in SCHEMES[form] if scheme != "int16x8")
 OF_PRUNED = tuple(Target(form, scheme) for form in SCHEMES for scheme in ("float32", "int8"))
 OF_QAT = tuple(Target(form, "int8") for form in SCHEMES)
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from edgecnn import artifact, extras
 from edgecnn.config import Clustering, Pruning, Training, stated
 from edgecnn.errors import ConfigError
-from edgecnn.pipeline.fitting import check_drop, delta_of, fit_function, keep, taught
+from edgecnn.pipeline.fitting import check_drop, fit_function, keep, taught
 from edgecnn.pipeline.teaching import members, teach
-from edgecnn.pipeline.workspace import Workspace, calibration_images, is_complete, recorded_model
+from edgecnn.pipeline.workspace import Workspace, calibration_images, delta_of, is_complete, recorded_model
 
 if TYPE_CHECKING:
     from edgecnn.bench.accuracy import AccuracyDelta

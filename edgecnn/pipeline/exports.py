@@ -2,65 +2,34 @@
 
 from __future__ import annotations
 
-import tempfile
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgecnn import artifact, extras
 from edgecnn.artifact import Record, Run
-from edgecnn.config import SCHEMES, RunConfig
-from edgecnn.errors import ArtifactError, ConfigError, GateError, unknown
-from edgecnn.pipeline.workspace import (
-    Workspace,
-    calibration_images,
-    described_data,
-    is_complete,
-    parent_hashes,
-    recorded_model,
-)
+from edgecnn.config import CALIBRATED, RunConfig
+from edgecnn.errors import ArtifactError, GateError
+from edgecnn.pipeline.conversion import AUTO, Target, converted, predictions
+from edgecnn.pipeline.sensitivity import float_layers
+from edgecnn.pipeline.workspace import Workspace, described_data, is_complete, parent_hashes, recorded_model
 
 if TYPE_CHECKING:
     from edgecnn.data import DataSet
 
-SUFFIXES = {"tflite": ".tflite", "onnx": ".onnx"}
 _RUNTIME_EXTRAS = {"tflite": "litert", "onnx": "ort"}
-
-
-@dataclass(frozen=True)
-class Target:
-    """What to export to; raises `ConfigError`, listing the valid names, for what does not go together."""
-
-    form: str  # tflite or onnx
-    scheme: str  # float32, float16, dynamic or int8
-    dynamic_batch: bool = False
-
-    def __post_init__(self) -> None:
-        if self.form not in SCHEMES:
-            raise unknown("format", self.form, (*SCHEMES, "pyz"))
-        if self.scheme not in SCHEMES[self.form]:
-            raise unknown(f"scheme for {self.form}", self.scheme, SCHEMES[self.form])
-        if self.dynamic_batch and self.form == "tflite":
-            raise ConfigError("export tflite: a TFLite file has one batch size; --dynamic-batch is for --format onnx")
-
-    @property
-    def file(self) -> str:
-        """The artifact's name: ``int8.tflite``, ``float32-batchN.onnx``."""
-        return f"{self.scheme}{'-batchN' if self.dynamic_batch else ''}{SUFFIXES[self.form]}"
-
-    def settings(self, config: RunConfig) -> dict[str, Any]:
-        """Return what determines an export's bytes besides its parent."""
-        images = {"calibration_images": config.exporting.calibration_images} if self.scheme == "int8" else {}
-        return {"scheme": self.scheme, "dynamic_batch": self.dynamic_batch, **images}
 
 
 def export(work: Workspace, *, recipe: str, target: Target) -> Path:
     """Export one recipe's model into the run; return the path of the artifact.
 
     The artifact is run against its Keras parent on the validation split before its record is written. Raises
-    `GateError` when an int8 model loses more top-1 than the run's `max_drop_pp`.
+    `GateError` when a model of integers loses more top-1 than the run's `max_drop_pp`.
     """
-    path, parent = work.run.exported(recipe, target.file), work.run.model(recipe)
+    parent = work.run.model(recipe)
+    if target.keep_float == AUTO:
+        target = replace(target, keep_float=float_layers(recorded_model(parent), target, work))
+    path = work.run.exported(recipe, target.file)
     if is_exported(work, path, target, parent):
         _check_drop(artifact.read_record(path), work.config)
     else:
@@ -85,10 +54,13 @@ def export_model(model: Path, *, target: Target, out: Path, config: RunConfig, d
     recipe = artifact.checked(model).recipe if has_record else "baseline"
     loaded = _tf.load_model(model)
     check_image_input(loaded, data, where=str(model))
+    work = Workspace(Run(out), config, data)
+    if target.keep_float == AUTO:
+        target = replace(target, keep_float=float_layers(loaded, target, work))
     path = out / target.file
     if artifact.record_path(path).exists() and artifact.read_record(path).parents != parent_hashes(path, (model,)):
         raise ArtifactError(f"{path}: is there, exported from another model; choose another --out")
-    _export_to(path, loaded, model, recipe, target, Workspace(Run(out), config, data))
+    _export_to(path, loaded, model, recipe, target, work)
     return path
 
 
@@ -124,7 +96,8 @@ def _export_to(path: Path, model: Any, parent: Path, recipe: str, target: Target
     from edgecnn import inspect
 
     extras.require("train", _RUNTIME_EXTRAS[target.form], needed_by=f"export --format {target.form}")
-    content = _converted(model, target, work)
+    content = converted(model, target, work)
+    _check_zeros(path, content, model, recipe)
     given, metrics = _compared(path, content, model, work)
     layers = inspect.inspect_bytes(content, path.suffix, where=str(path))
     record = Record(
@@ -149,60 +122,51 @@ def _export_to(path: Path, model: Any, parent: Path, recipe: str, target: Target
     artifact.keep(path, content, record)
 
 
-def _converted(model: Any, target: Target, work: Workspace) -> bytes:
-    from edgecnn.compress.qat import is_quantization_aware, without_wrappers
-    from edgecnn.export.onnx import to_onnx
-    from edgecnn.export.tflite import to_tflite
+def _check_zeros(path: Path, content: bytes, model: Any, recipe: str) -> None:
+    """Raise `GateError` naming the layer whose kernel has in the file another value where the Keras model has zero."""
+    from edgecnn.inspect import kernels_of
+    from edgecnn.inspect.keras import plain_kernels
+    from edgecnn.inspect.kernels import lost_zeros
 
-    count = work.config.exporting.calibration_images
-    calibration = calibration_images(work, count) if target.scheme == "int8" else None
-    qat = is_quantization_aware(model)
-    if qat and target.scheme != "int8":
-        raise ConfigError(
-            f"export {target.file}: the model was trained for int8; pass --scheme int8, or export its float parent"
+    lost = lost_zeros(plain_kernels(model), kernels_of(content, path.suffix, where=str(path)))
+    for layer, (count, zeros) in lost.items():
+        raise GateError(
+            f"export {recipe}/{path.name}: layer {layer} lost {count:,} of the {zeros:,} zeros that its Keras parent "
+            f"has; expected none lost; export it with the library versions of requirements.lock"
         )
-    if target.form == "tflite":
-        return to_tflite(model, scheme=target.scheme, representative_dataset=calibration, quantization_aware=qat)
-    # tf2onnx does not know tfmot's per-channel ranges: the weights QAT found are exported, their ranges calibrated.
-    plain = without_wrappers(model) if qat else model
-    return to_onnx(plain, scheme=target.scheme, representative_dataset=calibration, dynamic_batch=target.dynamic_batch)
 
 
 def _compared(path: Path, content: bytes, model: Any, work: Workspace) -> tuple[dict[str, Any], dict[str, Any]]:
     """Run `content` in its runtime against its Keras parent on validation; return (input description, metrics)."""
     from edgecnn import _tf
-    from edgecnn.bench.accuracy import top1_accuracy
+    from edgecnn.bench.accuracy import accuracy_delta
     from edgecnn.bench.parity import compare
-    from edgecnn.device import Predictor
 
     validation = work.data.validation
-    with tempfile.TemporaryDirectory() as folder:
-        candidate = Path(folder) / path.name
-        candidate.write_bytes(content)
-        predictor = Predictor(candidate)
-        got = predictor.probabilities(validation.images)
+    got, predictor = predictions(path.name, content, validation.images)
     reference = _tf.predict(model, validation.images)
-    own, parent = (top1_accuracy(p, validation.labels).top1 for p in (got, reference))
+    delta = accuracy_delta(reference, got, validation.labels)
     parity = compare(reference, got)
     spec = predictor.input
     unit_range = [0, 1] if spec.dtype == "float32" else [0, 255]
     return {"shape": list(spec.shape), "dtype": spec.dtype, "range": unit_range}, {
-        "validation_top1": own,
-        "parent_validation_top1": parent,
-        "drop_pp": round((parent - own) * 100, 6),
+        "validation_top1": delta.top1,
+        "parent_validation_top1": delta.parent_top1,
+        "drop_pp": delta.drop_pp,
+        "mcnemar_p": delta.mcnemar_p,
         "top1_agreement": parity.top1_agreement,
         "max_abs_error": parity.max_abs_error,
-        "images": parity.images,
+        "images": delta.images,
     }
 
 
 def _check_drop(record: Record, config: RunConfig) -> None:
-    """Raise `GateError` when an int8 model lost more top-1 on validation than allowed."""
+    """Raise `GateError` when a model of integers lost more top-1 on validation than allowed."""
     figures, allowed = record.metrics, config.exporting.max_drop_pp
-    if record.scheme == "int8" and figures["drop_pp"] > allowed:
+    if record.scheme in CALIBRATED and figures["drop_pp"] > allowed:
         raise GateError(
             f"export {record.recipe}/{record.artifact}: top-1 on {figures['images']} validation images is "
             f"{figures['validation_top1']:.2%}, its parent's {figures['parent_validation_top1']:.2%}: it loses "
-            f"{figures['drop_pp']:.2f} pp, allowed are {allowed} (--max-drop); try more --calibration-images, or "
-            f"edgecnn quantize --method qat"
+            f"{figures['drop_pp']:.2f} pp, allowed are {allowed} (--max-drop); try more --calibration-images, "
+            f"--calibration mse, --bias-correction, --keep-float auto, or edgecnn quantize --method qat"
         )

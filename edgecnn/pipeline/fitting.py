@@ -135,22 +135,6 @@ def check_drop(recipe: str, delta: AccuracyDelta, work: Workspace, *, remedy: st
         )
 
 
-def delta_of(record: Record) -> AccuracyDelta | None:
-    """Return how a recorded model reads the validation images beside its parent; None for one that has none."""
-    from edgecnn.bench.accuracy import AccuracyDelta
-
-    figures = record.metrics
-    if "mcnemar_p" not in figures:
-        return None
-    return AccuracyDelta(
-        parent_top1=figures["parent_validation_top1"],
-        top1=figures["validation_top1"],
-        drop_pp=figures["drop_pp"],
-        mcnemar_p=figures["mcnemar_p"],
-        images=figures["images"],
-    )
-
-
 def _metrics(fitted: Fit, delta: AccuracyDelta | None) -> dict[str, Any]:
     best = fitted.history[fitted.best_epoch]
     return {

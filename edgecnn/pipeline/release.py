@@ -77,6 +77,7 @@ def command_of(config: RunConfig, command: str = "run") -> str:
         "--epochs": (config.training.epochs, plain.training.epochs),
         "--sparsity": (config.pruning.final_sparsity, plain.pruning.final_sparsity),
         "--calibration-images": (config.exporting.calibration_images, plain.exporting.calibration_images),
+        "--calibration": (config.exporting.calibration, plain.exporting.calibration),
         "--max-drop": (config.exporting.max_drop_pp, plain.exporting.max_drop_pp),
     }
     changed = [f"{flag} {value}" for flag, (value, default) in flags.items() if value != default]
