@@ -84,7 +84,7 @@ def run(
     with progress() as observe:
         root = out or choose.run_directory(config)
         done = pipeline.run(config, root, data_dir=data_dir, teacher=choose.teacher(teacher), observe=observe)
-    for path in done.exports():
+    for path in (*map(done.model, done.recipes()), *done.exports()):
         _say_accuracy(path)
     print_bench(done.bench)
     page = done.bench.with_name("report.html")
