@@ -5,7 +5,7 @@ import pytest
 from edgecnn import zoo
 from edgecnn.errors import ConfigError
 
-PARAMETERS = {"edge35k": 35_030, "edge12k": 12_542, "edge4k": 4_646, "edge1k": 1_145, "vgg4": 198_762}
+PARAMETERS = {"edge35k": 35_030, "edge12k": 12_842, "edge4k": 4_458, "edge1k": 1_322, "vgg4": 198_762}
 
 
 @pytest.mark.parametrize("arch", zoo.ARCHITECTURES)

@@ -29,9 +29,11 @@ def train_new(
 ) -> None:
     """Train the network that the configuration names from scratch into `path`, unless it is there.
 
+    Batch normalization serves the training; where it can be folded into a convolution the model is kept without it.
     `lessons` is called when they are needed; `teachers` are the models that gave them.
     """
     from edgecnn import _tf, zoo
+    from edgecnn.compress.fold import without_batch_norm
 
     config = work.config
     settings = {"arch": config.arch, "training": stated(config.training), **taught(config)}
@@ -41,7 +43,7 @@ def train_new(
     _tf.seed_everything(config.seed)
     model = zoo.build(config.arch, input_shape=work.data.input_shape, classes=len(work.data.labels))
     fitted = fit_function(work, path, stage, config.training, lessons=model_lessons)(model)
-    keep(work, path, model, fitted, recipe=recipe, settings=settings, parents=teachers)
+    keep(work, path, without_batch_norm(model), fitted, recipe=recipe, settings=settings, parents=teachers)
 
 
 def taught(config: RunConfig) -> dict[str, Any]:
