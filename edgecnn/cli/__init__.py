@@ -410,6 +410,13 @@ def predict(
     runtime: RuntimeOption = None,
     threads: Annotated[int, typer.Option("--threads", min=1, help="Threads of the runtime.")] = 1,
     json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
+    segment: Annotated[
+        bool, typer.Option("--segment", help="Several digits on a page: a line, and a box, for each.")
+    ] = False,
+    show: Annotated[
+        Path | None,
+        typer.Option("--show", help="Folder (or FILE.png) for pictures of what was seen.", show_default=False),
+    ] = None,
 ) -> None:
     """Classify images; prints file, label and probability, tab-separated. The same code runs on the board."""
     from edgecnn.device.commands import predict_files
@@ -420,7 +427,9 @@ def predict(
         named, model = model, choose.model_file(model, runtime)
         if model != named:
             say(f"model: {model}")
-    for line in predict_files(images, model=model, runtime=runtime, threads=threads, as_json=json):
+    for line in predict_files(
+        images, model=model, runtime=runtime, threads=threads, as_json=json, segment=segment, show=show
+    ):
         print(line, flush=True)
 
 

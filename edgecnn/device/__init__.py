@@ -10,13 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from edgecnn.device.errors import DeviceError, ImageError, ModelError, RuntimeMissingError
-    from edgecnn.device.predictor import Prediction, Predictor
+    from edgecnn.device.predictor import PlacedPrediction, Prediction, Predictor
 
-__all__ = ["DeviceError", "ImageError", "ModelError", "Prediction", "Predictor", "RuntimeMissingError"]
+__all__ = [
+    "DeviceError",
+    "ImageError",
+    "ModelError",
+    "PlacedPrediction",
+    "Prediction",
+    "Predictor",
+    "RuntimeMissingError",
+]
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'edgecnn.device' has no attribute {name!r}")
-    room = "predictor" if name in ("Prediction", "Predictor") else "errors"
+    room = "predictor" if "Predict" in name else "errors"
     return getattr(import_module(f"edgecnn.device.{room}"), name)

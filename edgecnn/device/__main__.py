@@ -20,6 +20,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--runtime", help="litert, tflite-runtime or ort; default: the first installed one that fits")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", action="store_true", help="one JSON object per line")
+    parser.add_argument("--segment", action="store_true", help="several digits on a page: a line, and a box, for each")
+    parser.add_argument("--show", type=Path, metavar="DIR", help="folder (or FILE.png) for pictures of what was seen")
     options = parser.parse_args(arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be one that the terminal cannot show
@@ -33,6 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             runtime=options.runtime,
             threads=options.threads,
             as_json=options.json,
+            segment=options.segment,
+            show=options.show,
         ):
             print(line, flush=True)
     except DeviceError as error:

@@ -7,22 +7,76 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from edgecnn.device.predictor import Predictor
+from edgecnn.device.errors import DeviceError
+from edgecnn.device.predictor import PlacedPrediction, Predictor
 
 
 def predict_files(
-    images: Sequence[Path], *, model: Path, runtime: str | None, threads: int, as_json: bool
+    images: Sequence[Path],
+    *,
+    model: Path,
+    runtime: str | None,
+    threads: int,
+    as_json: bool,
+    segment: bool = False,
+    show: Path | None = None,
 ) -> Iterator[str]:
-    """Yield a line an image: ``digit.png  7  0.998``, or JSON with all probabilities.
+    """Yield a line an image: ``digit.png  7  0.998``, or JSON with all probabilities; `segment`: a line a digit.
 
-    Images are predicted one by one, so that a bad one stops the rest but loses none before it.
+    Images are predicted one by one, so that a bad one stops the rest but loses none before it. `show` is a folder, or
+    a .png for a single image, for a picture of what was seen.
     """
+    if show is not None and show.suffix.lower() == ".png" and len(images) > 1:
+        raise DeviceError(f"--show: {show} for {len(images)} images; expected a folder; leave .png out")
     predictor = Predictor(model, runtime=runtime, threads=threads)
     for image in images:
-        prediction = predictor.predict(image)
-        if as_json:
-            yield json.dumps({"image": str(image), "runtime": predictor.model.runtime, **asdict(prediction)})
-        else:
-            # A name may hold a tab or a newline; a row must stay a row.
-            name = str(image).translate({9: "\\t", 10: "\\n", 13: "\\r"})
-            yield f"{name}\t{prediction.label}\t{prediction.probability:.3f}"
+        yield from (_page if segment else _digit)(predictor, image, as_json, show)
+
+
+def _digit(predictor: Predictor, image: Path, as_json: bool, show: Path | None) -> Iterator[str]:
+    prediction = predictor.predict(image)
+    if show is not None:
+        from edgecnn.device import show as drawing
+        from edgecnn.device.preprocessing import read_gray
+
+        caption = f"{image.name}: {prediction.label}, probability {prediction.probability:.3f}"
+        drawing.save(drawing.contact_sheet(drawing.steps(read_gray(image)), caption), drawing.place(show, image))
+    if as_json:
+        yield json.dumps({"image": str(image), "runtime": predictor.model.runtime, **asdict(prediction)})
+    else:
+        yield f"{_one_field(image)}\t{prediction.label}\t{prediction.probability:.3f}"
+
+
+def _page(predictor: Predictor, image: Path, as_json: bool, show: Path | None) -> Iterator[str]:
+    from edgecnn.device.preprocessing import read_gray
+    from edgecnn.device.segment import find_digits
+
+    gray = read_gray(image)
+    page = find_digits(gray)
+    digits = predictor.read(page)
+    if show is not None:
+        from edgecnn.device import show as drawing
+
+        labels = [digit.prediction.label for digit in digits]
+        drawing.save(drawing.boxed_page(gray, page, labels), drawing.place(show, image))
+    if as_json:
+        found = [{"row": digit.row, "box": digit.box, **asdict(digit.prediction)} for digit in digits]
+        yield json.dumps(
+            {"image": str(image), "runtime": predictor.model.runtime, "rows": _rows(digits), "digits": found}
+        )
+    else:
+        for digit in digits:
+            box = "\t".join(map(str, digit.box))
+            prediction = digit.prediction
+            yield f"{_one_field(image)}\t{digit.row}\t{box}\t{prediction.label}\t{prediction.probability:.3f}"
+
+
+def _rows(digits: Sequence[PlacedPrediction]) -> list[list[str]]:
+    """Return the labels row by row."""
+    count = 1 + max((digit.row for digit in digits), default=-1)
+    return [[digit.prediction.label for digit in digits if digit.row == row] for row in range(count)]
+
+
+def _one_field(image: Path) -> str:
+    """Return a name that may hold a tab or a newline so that a row stays a row."""
+    return str(image).translate({9: "\\t", 10: "\\n", 13: "\\r"})

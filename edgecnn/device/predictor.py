@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecnn.device.errors import ImageError, ModelError
-from edgecnn.device.preprocessing import SIDE, read_gray, to_mnist
+from edgecnn.device.preprocessing import checked_gray, read_gray, to_mnist
 from edgecnn.device.runtimes import LoadedModel, TensorSpec, load, read_record
+from edgecnn.device.segment import Page, find_digits
+from edgecnn.device.shape import SIDE
 
 INPUT_SHAPE = (SIDE, SIDE, 1)
 
@@ -24,6 +26,18 @@ class Prediction:
     label: str
     probability: float
     probabilities: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class PlacedPrediction:
+    """A digit of a page: its row, counted from the top from 0, its box, and what it was read as.
+
+    The box is left, top, width and height in pixels of the picture, turned as its EXIF says.
+    """
+
+    row: int
+    box: tuple[int, int, int, int]
+    prediction: Prediction
 
 
 class Predictor:
@@ -44,8 +58,23 @@ class Predictor:
 
     def predict(self, image: str | Path | NDArray[np.uint8]) -> Prediction:
         """Return the prediction for an image file, or for a uint8 array [H, W] of any size."""
-        gray = read_gray(Path(image)) if isinstance(image, str | Path) else np.asarray(image)
-        probabilities = self.probabilities(to_mnist(gray)[None, :, :, None])[0]
+        return self._prediction(to_mnist(_gray(image)))
+
+    def predict_page(self, image: str | Path | NDArray[np.uint8]) -> list[PlacedPrediction]:
+        """Return a prediction for each of several digits, rows from top to bottom and each from left to right."""
+        return self.read(find_digits(_gray(image)))
+
+    def read(self, page: Page) -> list[PlacedPrediction]:
+        """Return a prediction for each digit found on a page, in its order."""
+        return [PlacedPrediction(found.row, found.box, self._prediction(found.pixels)) for found in page.digits]
+
+    def predict_batch(self, images: Sequence[str | Path | NDArray[np.uint8]]) -> list[Prediction]:
+        """Return a prediction per image, in order."""
+        return [self.predict(image) for image in images]
+
+    def _prediction(self, pixels: NDArray[np.uint8]) -> Prediction:
+        """Return the prediction for one canonical image uint8 [28, 28]."""
+        probabilities = self.probabilities(pixels[None, :, :, None])[0]
         if probabilities.min() < -0.01 or not 0.9 < probabilities.sum() < 1.1:  # int8 scores add up to 1 nearly
             raise ModelError(
                 f"{self.model.path}: scores from {probabilities.min():.3g} to {probabilities.max():.3g} are no "
@@ -53,10 +82,6 @@ class Predictor:
             )
         best = int(probabilities.argmax())
         return Prediction(self.labels[best], float(probabilities[best]), tuple(map(float, probabilities)))
-
-    def predict_batch(self, images: Sequence[str | Path | NDArray[np.uint8]]) -> list[Prediction]:
-        """Return a prediction per image, in order."""
-        return [self.predict(image) for image in images]
 
     def probabilities(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return class probabilities [N, classes] of canonical images uint8 [N, 28, 28, 1], one inference each."""
@@ -70,6 +95,10 @@ class Predictor:
             raise ImageError(f"pixels: {pixels.dtype} {list(pixels.shape)}; expected uint8 [N, 28, 28, 1]")
         encoded: NDArray[Any] = self._encoding[pixels]
         return encoded
+
+
+def _gray(image: str | Path | NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return read_gray(Path(image)) if isinstance(image, str | Path) else checked_gray(np.asarray(image))
 
 
 def image_classifier(model: LoadedModel) -> tuple[TensorSpec, TensorSpec]:

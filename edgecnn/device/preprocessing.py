@@ -14,17 +14,20 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from edgecnn.device.errors import ImageError
+from edgecnn.device.photo import find_digit
+from edgecnn.device.segment import PAGE_SIDE
+from edgecnn.device.shape import BOX, SIDE, centre_of_mass
 
-SIDE = 28
-BOX = 20
 MAX_PIXELS = 50_000_000
+_OFF_CENTRE = 2.0  # pixels; MNIST is within 0.52, and a network reads what is moved a little
 _INK_SHARE = 0.2  # of the darkest ink; fainter than this is paper
 
 
 def read_gray(path: Path) -> NDArray[np.uint8]:
     """Return the picture in `path` as uint8 [H, W], upright as its EXIF says, transparency shown as white paper.
 
-    Raises `ImageError` for what is no image, is far too large or holds no gray levels.
+    Of an animation it is the first frame. A large JPEG is decoded at a half, quarter or eighth of its size, which its
+    format makes cheap. Raises `ImageError` for what is no image, is far too large or holds no gray levels.
     """
     try:
         with warnings.catch_warnings():
@@ -34,6 +37,8 @@ def read_gray(path: Path) -> NDArray[np.uint8]:
                     raise ImageError(
                         f"{path}: {image.width}x{image.height} pixels; expected at most {MAX_PIXELS}; scale it down"
                     )
+                if image.format == "JPEG":
+                    image.draft(None, (PAGE_SIDE, PAGE_SIDE))
                 return _levels(ImageOps.exif_transpose(image), path)
     except ImageError:
         raise
@@ -47,20 +52,40 @@ def read_gray(path: Path) -> NDArray[np.uint8]:
 def to_mnist(gray: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return `gray` (uint8 [H, W], ink darker or lighter than the paper) as uint8 [28, 28] in MNIST's convention.
 
-    The border is taken for paper; ink is what lies furthest from it. An image that is 28x28 and light on dark
-    already passes through unchanged. Raises `ImageError` for an array that is no picture and for one without ink.
+    A canonical image passes through unchanged; of any other the digit is found and brought into that shape. Raises
+    `ImageError` for an array that is no picture and for one without ink.
     """
+    as_it_is = canonical(gray)
+    return find_digit(gray).pixels if as_it_is is None else as_it_is
+
+
+def canonical(gray: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
+    """Return a picture that is MNIST's already, turned over if black on white; None for any other.
+
+    That is 28x28, ink on nothing but paper, within 20x20 and centred by mass, as all of MNIST's 70,000 images are.
+    Raises `ImageError` for an array that is no picture and for one that is larger and without ink.
+    """
+    checked_gray(gray)
+    if gray.shape == (SIDE, SIDE):
+        return next((ink for ink in (gray, 255 - gray) if _is_canonical(ink)), None)
+    if gray.max() == gray.min():
+        raise ImageError(f"image: every pixel is {gray.max()}; expected a digit on paper")
+    return None
+
+
+def _is_canonical(ink: NDArray[np.uint8]) -> bool:
+    rows, columns = (np.flatnonzero(ink.any(axis=axis)) for axis in (1, 0))
+    if not len(rows):
+        return True  # a blank one
+    is_small = rows[-1] - rows[0] < BOX and columns[-1] - columns[0] < BOX
+    return is_small and all(abs(middle - SIDE / 2) <= _OFF_CENTRE for middle in centre_of_mass(ink))
+
+
+def checked_gray(gray: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return `gray` if it is a picture, uint8 [H, W]; raises `ImageError` for any other array."""
     if gray.ndim != 2 or gray.dtype != np.uint8 or not gray.size:
         raise ImageError(f"image: {gray.dtype} {list(gray.shape)}; expected uint8 [height, width]")
-    paper = _border_level(gray)
-    is_dark_on_light = paper - int(gray.min()) > int(gray.max()) - paper
-    if gray.shape == (SIDE, SIDE):
-        return 255 - gray if is_dark_on_light else gray
-    if gray.max() == gray.min():
-        raise ImageError(f"image: every pixel is {paper}; expected a digit on paper")
-    levels = gray.astype(np.int16)
-    ink = paper - levels if is_dark_on_light else levels - paper
-    return fit_to_mnist(ink.clip(0, 255).astype(np.uint8))
+    return gray
 
 
 def fit_to_mnist(ink: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -91,10 +116,6 @@ def _centred(box: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return canvas
 
 
-def _border_level(gray: NDArray[np.uint8]) -> int:
-    return int(np.median(np.concatenate([gray[0], gray[-1], gray[:, 0], gray[:, -1]])))
-
-
 def _levels(image: Image.Image, path: Path) -> NDArray[np.uint8]:
     """Return the gray levels of an open image of any mode but floating point."""
     if image.mode.startswith("I"):  # 16 bits a pixel; convert("L") would clip them
@@ -102,6 +123,13 @@ def _levels(image: Image.Image, path: Path) -> NDArray[np.uint8]:
     if image.mode == "F":
         raise ImageError(f"{path}: floating-point pixels; expected 8 or 16 bits; convert the image")
     if "A" in image.getbands() or "transparency" in image.info:
-        layered = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", layered.size, "white"), layered)
+        return _on_paper(image.convert("LA"))
     return np.asarray(image.convert("L"))
+
+
+def _on_paper(image: Image.Image) -> NDArray[np.uint8]:
+    """Return gray levels with white paper behind; black, where a light drawing stands on what is mostly transparent."""
+    levels, alpha = (np.asarray(band).astype(np.float32) for band in image.split())
+    is_light_drawing = (alpha == 0).mean() > 0.5 and (levels * alpha).sum() > 128 * alpha.sum()
+    paper = 0 if is_light_drawing else 255
+    return np.rint(paper + (levels - paper) * alpha / 255).astype(np.uint8)

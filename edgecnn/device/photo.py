@@ -1,0 +1,86 @@
+"""A picture of one digit: its ink is found and brought into MNIST's shape; every step is kept, to be looked at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecnn.device.components import Components, Mask, find
+from edgecnn.device.errors import ImageError
+from edgecnn.device.paper import Gray, Ink, dark_on_light, ink_mask, ink_of, pen_width, shrunk, threshold
+from edgecnn.device.rules import Choice, of_one_digit, thinner_than, without_rules
+from edgecnn.device.shape import shape_like_mnist
+
+WORK_SIDE = 768  # pixels of the longer side; enough for a digit that fills a tenth of it
+_DARK = 0.7  # of the darkest ink
+SCRAP = 0.03  # of the digit's area: smaller pieces are specks
+_CUT_OFF = 0.2  # of the digit's area: smaller pieces at the picture's edge belong to what lies beyond it
+_APART = 0.15  # of the digit's longer side: pieces that are further away are not the digit's
+FINE = 0.5  # pen widths: thinner pieces are scraps of rules
+
+
+@dataclass(frozen=True)
+class Steps:
+    """A picture dark on light, its ink, that as a mask, the mask without rules, the digit, and it as uint8 [28, 28]."""
+
+    gray: Gray
+    ink: Ink
+    mask: Mask
+    ruleless: Mask
+    digit: Mask
+    pixels: Gray
+
+
+def find_digit(gray: Gray) -> Steps:
+    """Return the digit in `gray` (uint8 [H, W]) and how it was found; raises `ImageError` where there is no ink."""
+    upright = dark_on_light(shrunk(gray, WORK_SIDE))
+    ink = ink_of(upright, pen=pen_of(ink_of(upright), of_one_digit))
+    mask = ink_mask(ink)
+    pen = pen_width(mask)
+    ruleless = without_rules(mask, pen=pen, is_rule=of_one_digit)
+    pen = pen_width(ruleless)
+    ruleless = without_rules(ruleless, pen=pen, is_rule=thinner_than(pen))
+    digit = _digit(find(ruleless if ruleless.any() else mask), pen)
+    if not digit.any():
+        raise ImageError("image: no ink stands out from the paper; expected a digit on paper")
+    return Steps(upright, ink, mask, ruleless, digit, shape_like_mnist(solid(ink, digit)))
+
+
+def pen_of(ink: Ink, is_rule: Choice) -> float:
+    """Return the width of the pen in pixels: of what is nearly as dark as the darkest ink, which few shadows are."""
+    level = threshold(ink)
+    dark = ink > max(level, _DARK * float(np.quantile(ink[ink > level], 0.95))) if (ink > level).any() else ink > level
+    ruleless = without_rules(dark, pen=pen_width(dark), is_rule=is_rule)
+    return pen_width(ruleless if ruleless.any() else dark)
+
+
+def solid(ink: Ink, digit: Mask) -> NDArray[np.uint8]:
+    """Return the digit's ink alone, uint8 with 255 inside strokes, its edges as smooth as the picture has them."""
+    near = np.pad(digit, 1)
+    near = near[1:-1] | near[:-2] | near[2:]
+    near = near[:, 1:-1] | near[:, :-2] | near[:, 2:]
+    level = max(float(np.median(ink[digit])), 1e-3)
+    return (255 * np.where(near, ink / level, 0).clip(0, 1)).astype(np.uint8)
+
+
+def _digit(pieces: Components, pen: float) -> Mask:
+    """Return the mask of the largest piece, the nearer to the middle the better, and of those that belong to it."""
+    if not len(pieces.areas):
+        return pieces.labels > 0
+    height, width = pieces.labels.shape
+    top, left, bottom, right = pieces.boxes.T
+    off_middle = ((top + bottom) / height - 1) ** 2 + ((left + right) / width - 1) ** 2
+    at_edge = (top == 0) | (left == 0) | (bottom == height) | (right == width)
+    main = int((pieces.areas * np.exp(-off_middle)).argmax())
+    is_scrap = pieces.areas < np.where(at_edge, _CUT_OFF, SCRAP) * pieces.areas[main]
+    is_scrap |= pieces.areas < FINE * pen * np.maximum(pieces.heights, pieces.widths)
+    reach = _APART * max(pieces.heights[main], pieces.widths[main])
+    chosen = np.zeros(len(top), np.bool_)
+    chosen[main] = True
+    for _ in range(3):  # a piece may hang on by another
+        box = [top[chosen].min(), left[chosen].min(), bottom[chosen].max(), right[chosen].max()]
+        apart = np.maximum.reduce([top - box[2], left - box[3], box[0] - bottom, box[1] - right])
+        chosen |= (apart <= reach) & ~is_scrap
+    return pieces.select(chosen)

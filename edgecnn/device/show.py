@@ -1,0 +1,78 @@
+"""Pictures of what the predictor saw: the steps from a photo to 28x28, and a page with its digits in boxes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from edgecnn.device.errors import DeviceError
+from edgecnn.device.paper import Gray
+from edgecnn.device.photo import find_digit
+from edgecnn.device.preprocessing import canonical
+from edgecnn.device.segment import Page
+
+_TILE = 280
+_TITLE = 18
+_FOUND = (0, 140, 60)
+
+
+def steps(gray: Gray) -> list[tuple[str, Gray]]:
+    """Return a title and a picture for every step from `gray` (uint8 [H, W]) to what the network gets."""
+    as_it_is = canonical(gray)
+    if as_it_is is not None:
+        return [("the image", gray), ("28x28, as it is", as_it_is)]
+    found = find_digit(gray)
+    white = np.uint8(255)
+    return [
+        ("the image", gray),
+        ("dark on light", found.gray),
+        ("ink, light taken out", (found.ink * 255).astype(np.uint8)),
+        ("above the threshold", found.mask * white),
+        ("rules taken out", found.ruleless * white),
+        ("the digit", found.digit * white),
+        ("28x28", found.pixels),
+    ]
+
+
+def contact_sheet(pictures: list[tuple[str, Gray]], caption: str) -> Image.Image:
+    """Return titled pictures in a row, each scaled into a tile, under a caption."""
+    sheet = Image.new("L", (len(pictures) * _TILE, _TILE + 2 * _TITLE), 255)
+    draw = ImageDraw.Draw(sheet)
+    draw.text((4, 2), caption, fill=0, font=ImageFont.load_default(_TITLE - 6))
+    for number, (title, picture) in enumerate(pictures):
+        left = number * _TILE
+        draw.text((left + 4, _TITLE + 2), title, fill=0, font=ImageFont.load_default(_TITLE - 6))
+        scale = (_TILE - 4) / max(picture.shape)
+        size = [max(1, round(length * scale)) for length in (picture.shape[1], picture.shape[0])]
+        how = Image.Resampling.NEAREST if scale > 1 else Image.Resampling.BOX
+        sheet.paste(Image.fromarray(picture).resize((size[0], size[1]), how), (left + 2, 2 * _TITLE))
+    return sheet
+
+
+def boxed_page(gray: Gray, page: Page, labels: list[str]) -> Image.Image:
+    """Return the page in color with a box and its label around every digit found."""
+    picture = Image.fromarray(gray).convert("RGB")
+    draw = ImageDraw.Draw(picture)
+    for digit, label in zip(page.digits, labels, strict=True):
+        left, top, width, height = digit.box
+        line = max(1, height // 25)
+        draw.rectangle([left - line, top - line, left + width + line, top + height + line], outline=_FOUND, width=line)
+        font = ImageFont.load_default(max(10, round(height * 0.45)))
+        draw.text((left + width + 2 * line, top - line), label, fill=(200, 0, 0), font=font)
+    return picture
+
+
+def save(picture: Image.Image, path: Path) -> None:
+    """Write `picture` as PNG, its folder made where needed; raises `DeviceError` where that cannot be."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture.save(path, format="PNG")
+    except OSError as error:
+        raise DeviceError(f"--show: cannot write {path} ({error.strerror or error}); give another place") from None
+
+
+def place(show: Path, image: Path) -> Path:
+    """Return where the picture of `image` goes: `show` itself where it ends in .png, else a file in that folder."""
+    return show if show.suffix.lower() == ".png" else show / f"{image.name}.steps.png"
