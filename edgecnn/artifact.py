@@ -28,7 +28,7 @@ from edgecnn.errors import ArtifactError, StorageError
 
 SCHEMA = 1
 EXPORT_SUFFIXES = (".tflite", ".onnx")
-MODEL_SUFFIXES = (".keras", ".h5", *EXPORT_SUFFIXES)
+MODEL_SUFFIXES = (".keras", ".h5", *EXPORT_SUFFIXES, ".c", ".h")
 _TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}")  # as write_atomic names them
 _STAGE_MODELS = ("model.keras", "model.h5")
 _TRAINED = {"baseline": "train", "teacher": "teacher"}  # recipe -> its folder in a run

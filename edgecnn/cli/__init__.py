@@ -19,8 +19,10 @@ from edgecnn.cli.options import (
     DataOption,
     EpochsOption,
     FormatOption,
+    KernelOption,
     MaxDropOption,
     MethodOption,
+    NameOption,
     OutOption,
     RecipeOption,
     RoundsOption,
@@ -190,7 +192,7 @@ def export(
     model: Annotated[
         Path | None,
         typer.Argument(
-            help="Run directory or .keras file. Default: the latest run, else the released model.",
+            help="Run directory, .keras file, for c an int8 .tflite. Default: the latest run, else the released model.",
             show_default=False,
         ),
     ] = None,
@@ -208,15 +210,25 @@ def export(
     data_dir: DataDirOption = None,
     max_drop: MaxDropOption = None,
     calibration_images: CalibrationOption = None,
+    kernel: KernelOption = None,
+    name: NameOption = None,
 ) -> None:
-    """Export a model to TFLite or ONNX; the last line printed is the path written."""
+    """Export a model to TFLite, ONNX or C; the last line printed is the path written."""
     from edgecnn import artifact, pipeline
     from edgecnn.cli import choose
 
     if format == "pyz":
         print(pipeline.pack_predictor(out or Path("export")))
         return
-    target = pipeline.Target(format, scheme, dynamic_batch)
+    as_c = choose.c_options(format, scheme, kernel=kernel, name=name)
+    if as_c is not None and model is not None and model.suffix == ".tflite":
+        choose.refuse({"--recipe": recipe, "--data": data}, "the file is exported as it is")
+        choose.refuse({"--max-drop": max_drop, "--calibration-images": calibration_images}, "the file is int8 already")
+        of = model.resolve().parent.name if model.stem == scheme else model.stem
+        print(pipeline.export_c(model, out=(out or Path("export")) / of / "c", **as_c))
+        return
+    # C is made from the int8 .tflite file.
+    target = pipeline.Target("tflite" if as_c else format, scheme, dynamic_batch)
     opened = choose.run_to_export(model)
     if opened is not None:
         choose.refuse({"--out": out, "--data": data}, f"run {opened.root} has its own")
@@ -243,7 +255,7 @@ def export(
         with progress() as observe:
             images = pipeline.load_data(settings, data_dir=data_dir, observe=observe)
             path = pipeline.export_model(source, target=target, out=folder, config=settings, data=images)
-    print(path)
+    print(path if as_c is None else pipeline.export_c(path, out=path.with_name("c"), **as_c))
 
 
 @app.command()

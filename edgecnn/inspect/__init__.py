@@ -7,9 +7,10 @@ from pathlib import Path
 from edgecnn import extras
 from edgecnn.artifact import read_bytes
 from edgecnn.errors import ArtifactError
+from edgecnn.inspect.graph import Graph
 from edgecnn.inspect.layers import Constant, Layer, reading
 
-__all__ = ["Constant", "Layer", "inspect_bytes", "inspect_file", "kernels_of"]
+__all__ = ["Constant", "Graph", "Layer", "graph_of", "inspect_bytes", "inspect_file", "kernels_of"]
 
 
 def inspect_file(path: Path) -> list[Layer]:
@@ -31,6 +32,15 @@ def kernels_of(content: bytes, suffix: str, *, where: str = "model") -> list[Con
     else:
         from edgecnn.inspect.tflite import operations
     return [operation.kernel for operation in operations(content) if operation.kernel is not None]
+
+
+def graph_of(content: bytes, *, where: str = "model") -> Graph:
+    """Return the network of a .tflite file's content; raises `ArtifactError` for one that is damaged."""
+    extras.require("litert", needed_by=f"inspect {where}")
+    from edgecnn.inspect import tflite
+
+    with reading(where):
+        return tflite.graph(content)
 
 
 def inspect_bytes(content: bytes, suffix: str, *, where: str = "model") -> list[Layer]:

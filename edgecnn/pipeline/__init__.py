@@ -12,6 +12,7 @@ from pathlib import Path
 from edgecnn import extras
 from edgecnn.artifact import Run
 from edgecnn.config import SCHEMES, RunConfig
+from edgecnn.pipeline.c_files import export_c
 from edgecnn.pipeline.cost import Inspection, float32_beside, images_to_compare, inspected
 from edgecnn.pipeline.exports import Target, copy_released, export, export_model, pack_predictor
 from edgecnn.pipeline.measure import a_look, bench, bench_run, check_budget
@@ -32,6 +33,7 @@ __all__ = [
     "cluster",
     "copy_released",
     "export",
+    "export_c",
     "export_model",
     "float32_beside",
     "images_to_compare",
