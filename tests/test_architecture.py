@@ -24,7 +24,7 @@ ALLOWED = {
     "zoo": {"errors", "_tf"},
     "train": {"_tf", "artifact", "config", "errors"},
     "compress": {"_tf", "config", "errors"},
-    "export": {"_tf", "config", "errors"},
+    "export": {"_tf", "config", "errors", "inspect"},
     "bench": {"device"},
     "inspect": {"_tf", "artifact", "device", "errors", "extras"},
     "report": {"artifact"},

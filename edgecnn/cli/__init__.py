@@ -20,8 +20,10 @@ from edgecnn.cli.options import (
     DataOption,
     EpochsOption,
     FormatOption,
+    KernelOption,
     MaxDropOption,
     MethodOption,
+    NameOption,
     OutOption,
     RecipeOption,
     RoundsOption,
@@ -233,7 +235,8 @@ def export(
     model: Annotated[
         Path | None,
         typer.Argument(
-            help="Run directory, .keras file or name of a released model. Default: the latest run, else edge35k.",
+            help="Run directory, .keras file, released model by name, for c an int8 .tflite. Default: the latest run, "
+            "else edge35k.",
             show_default=False,
         ),
     ] = None,
@@ -263,8 +266,10 @@ def export(
     max_drop: MaxDropOption = None,
     calibration_images: CalibrationOption = None,
     calibration: CalibrationMethodOption = None,
+    kernel: KernelOption = None,
+    name: NameOption = None,
 ) -> None:
-    """Export a model to TFLite or ONNX; the last line printed is the path written."""
+    """Export a model to TFLite, ONNX or C; the last line printed is the path written."""
     from edgecnn import pipeline
     from edgecnn.cli import choose
     from edgecnn.config import CALIBRATED
@@ -272,10 +277,19 @@ def export(
     if format == "pyz":
         print(pipeline.pack_predictor(out or Path("export")))
         return
+    as_c = choose.c_options(format, scheme, kernel=kernel, name=name)
     kept = tuple(name.strip() for name in keep_float.split(",")) if keep_float else ()
     calibrated = {"calibration_images": calibration_images, "calibration": calibration}
     exporting: dict[str, Any] = {"max_drop_pp": max_drop, **calibrated}
-    target = pipeline.Target(format, scheme, dynamic_batch, keep_float=kept, bias_correction=bias_correction)
+    if as_c is not None and model is not None and model.suffix == ".tflite":
+        choose.refuse({"--recipe": recipe, "--data": data}, "the file is exported as it is")
+        choose.refuse({"--max-drop": max_drop, "--calibration-images": calibration_images}, "the file is int8 already")
+        folder_name = model.resolve().parent.name if model.stem == scheme else model.stem
+        print(pipeline.export_c(model, out=(out or Path("export")) / folder_name / "c", **as_c))
+        return
+    # C is made from the int8 .tflite file.
+    form = "tflite" if as_c else format
+    target = pipeline.Target(form, scheme, dynamic_batch, keep_float=kept, bias_correction=bias_correction)
     if scheme not in CALIBRATED:
         choose.refuse({"--calibration": calibration}, f"{scheme} has no ranges to set")
     opened, folder = choose.to_export(model)
@@ -304,7 +318,7 @@ def export(
     if target.keep_float == pipeline.AUTO and "-mixed" not in path.name:
         say("no layer needs to stay in float")
     _say_accuracy(path)
-    print(path)
+    print(path if as_c is None else pipeline.export_c(path, out=path.with_name("c"), **as_c))
 
 
 @app.command()

@@ -102,6 +102,20 @@ def keras_model(named: Path | None, folder: Path | None, scheme: str) -> Path:
     return trained_for_int8 if scheme == "int8" and trained_for_int8.exists() else folder / "model.keras"
 
 
+def c_options(form: str, scheme: str, *, kernel: str | None, name: str | None) -> dict[str, str] | None:
+    """Return the options of an export to C, None of one to another format; raises `ConfigError` for what is wrong."""
+    if form != "c":
+        refuse({"--kernel": kernel, "--name": name}, "it is for --format c")
+        return None
+    if scheme != "int8":
+        raise unknown("scheme for c", scheme, ("int8",))
+    from edgecnn.export.c import check_options
+
+    options = {"kernel": kernel or "auto", "name": name or "model"}
+    check_options(**options)
+    return options
+
+
 def check_recipe(run: Run, recipe: str) -> None:
     """Raise `ConfigError` listing the recipes whose model the run holds, unless `recipe` is one."""
     from edgecnn.pipeline import read_config

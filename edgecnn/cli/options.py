@@ -51,9 +51,25 @@ DataDirOption = Annotated[
 ]
 RunArgument = Annotated[Path | None, typer.Argument(help="Run directory. Default: the latest.", show_default=False)]
 StageRecipeOption = Annotated[str, typer.Option("--recipe", help="Which model of the run: baseline, pruned80, ...")]
-FormatOption = Annotated[str, typer.Option("--format", help="tflite, onnx, or pyz (the predictor in one file).")]
+FormatOption = Annotated[
+    str, typer.Option("--format", help="tflite, onnx, c (model.h and model.c), or pyz (the predictor in one file).")
+]
 SchemeOption = Annotated[
-    str, typer.Option("--scheme", help="tflite: float32, float16, dynamic, int8, int16x8; onnx: float32, int8.")
+    str,
+    typer.Option("--scheme", help="tflite: float32, float16, dynamic, int8, int16x8; onnx: float32, int8; c: int8."),
+]
+KernelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--kernel",
+        help="c: dense, sparse (zeros are not stored), or auto: sparse from 60 % zeros on, layer by layer. "
+        "[default: auto]",
+        show_default=False,
+    ),
+]
+NameOption = Annotated[
+    str | None,
+    typer.Option("--name", help="c: what its names begin with. [default: model]", show_default=False),
 ]
 MaxDropOption = Annotated[
     float | None,

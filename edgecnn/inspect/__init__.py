@@ -7,9 +7,19 @@ from pathlib import Path
 from edgecnn import extras
 from edgecnn.artifact import read_bytes
 from edgecnn.errors import ArtifactError
+from edgecnn.inspect.graph import Graph
 from edgecnn.inspect.layers import Constant, Layer, Operation, reading
 
-__all__ = ["Constant", "Layer", "inspect_bytes", "inspect_file", "kernels_of", "operations_of"]
+__all__ = [
+    "Constant",
+    "Graph",
+    "Layer",
+    "graph_of",
+    "inspect_bytes",
+    "inspect_file",
+    "kernels_of",
+    "operations_of",
+]
 
 
 def inspect_file(path: Path) -> list[Layer]:
@@ -36,6 +46,15 @@ def operations_of(content: bytes, suffix: str, *, where: str = "model") -> list[
 def kernels_of(content: bytes, suffix: str, *, where: str = "model") -> list[Constant]:
     """Return the kernels of a .tflite or .onnx file's convolutions and dense layers as stored, in order."""
     return [step.kernel for step in operations_of(content, suffix, where=where) if step.kernel is not None]
+
+
+def graph_of(content: bytes, *, where: str = "model") -> Graph:
+    """Return the network of a .tflite file's content; raises `ArtifactError` for one that is damaged."""
+    extras.require("litert", needed_by=f"inspect {where}")
+    from edgecnn.inspect import tflite
+
+    with reading(where):
+        return tflite.graph(content)
 
 
 def inspect_bytes(content: bytes, suffix: str, *, where: str = "model") -> list[Layer]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from edgecnn.inspect.graph import Graph, Operator, Tensor
 from edgecnn.inspect.layers import Constant, Layer, Operation, UnreadError, along, counts, has_open_size, positions
 
 _OPERATORS = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
@@ -70,6 +71,18 @@ def operations(content: bytes) -> list[Operation]:
         )
         for operator in graph.operators
     ]
+
+
+def graph(content: bytes) -> Graph:
+    """Return the first subgraph with its constants; raises what `layers` raises."""
+    model = _parsed(content)
+    first = model.subgraphs[0]
+    return Graph(
+        tensors=tuple(_tensor(model, first, index) for index in range(len(first.tensors))),
+        operators=tuple(_operator(model, operator) for operator in first.operators),
+        inputs=tuple(map(int, first.inputs)),
+        outputs=tuple(map(int, first.outputs)),
+    )
 
 
 def exposed(content: bytes, outputs: Sequence[int]) -> bytes:
@@ -209,6 +222,28 @@ def _constant(model: Any, graph: Any, index: int) -> Constant:
     q = tensor.quantization
     zero_point = np.zeros(1, np.int64) if q.zeroPoint is None else q.zeroPoint
     return Constant(stored, *(along(q.quantizedDimension, stored.ndim, v) for v in (q.scale, zero_point)))
+
+
+def _tensor(model: Any, graph: Any, index: int) -> Tensor:
+    tensor, q = graph.tensors[index], graph.tensors[index].quantization
+    stored = model.buffers[tensor.buffer].data
+    is_readable = _TYPES[tensor.type] in _DTYPES and stored is not None and len(stored) > 0
+    scale, zero_point = (q.scale, q.zeroPoint) if _is_quantized(tensor) else ((), ())
+    return Tensor(
+        name=_name(tensor),
+        shape=_shape(graph, index),
+        dtype=_TYPES[tensor.type],
+        scale=np.asarray(scale, np.float32),
+        zero_point=np.zeros(len(scale), np.int64) if zero_point is None else np.asarray(zero_point, np.int64),
+        axis=q.quantizedDimension if q is not None else 0,
+        data=_constant(model, graph, index).stored if is_readable else None,
+    )
+
+
+def _operator(model: Any, operator: Any) -> Operator:
+    options = {} if operator.builtinOptions is None else vars(operator.builtinOptions)
+    inputs, outputs = (() if ends is None else tuple(map(int, ends)) for ends in (operator.inputs, operator.outputs))
+    return Operator(_kind(model, operator), inputs, outputs, dict(options))
 
 
 def _is_quantized(tensor: Any) -> bool:

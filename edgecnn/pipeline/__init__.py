@@ -12,6 +12,7 @@ from pathlib import Path
 from edgecnn import extras
 from edgecnn.artifact import Run
 from edgecnn.config import SCHEMES, RunConfig
+from edgecnn.pipeline.c_files import export_c
 from edgecnn.pipeline.compressing import cluster, prune, train_quantized
 from edgecnn.pipeline.conversion import AUTO, Target
 from edgecnn.pipeline.cost import Inspection, float32_beside, images_to_compare, inspected
@@ -48,6 +49,7 @@ __all__ = [
     "cluster",
     "copy_released",
     "export",
+    "export_c",
     "export_model",
     "float32_beside",
     "images_to_compare",

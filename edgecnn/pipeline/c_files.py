@@ -1,0 +1,77 @@
+"""The C export: model.h and model.c from an int8 .tflite file, each with a record."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from edgecnn import artifact, extras
+from edgecnn.artifact import Record
+from edgecnn.errors import ArtifactError
+from edgecnn.pipeline.workspace import parent_hashes
+
+
+def export_c(tflite: Path, *, out: Path, name: str, kernel: str) -> Path:
+    """Write model.h and model.c of an int8 .tflite file into folder `out`; return the path of model.c.
+
+    With a record beside it, the file is checked against it first, and both get records of their own. Raises
+    `ArtifactError` for a file that there are no kernels for, or when `out` holds the C of another one; nothing is
+    written then.
+    """
+    from edgecnn.export.c import to_c
+
+    extras.require("litert", needed_by="export --format c")
+    parent = artifact.checked(tflite) if artifact.record_path(tflite).exists() else None
+    content = artifact.read_bytes(tflite)
+    parents = parent_hashes(out / "model.c", (tflite,))
+    _check_owner(out / "model.c", parents)
+    texts = to_c(
+        content,
+        name=name,
+        kernel=kernel,
+        labels=parent.labels if parent else (),
+        facts=_facts(parent) | {"command": f"edgecnn export --format c --name {name} --kernel {kernel}"},
+        where=f"export c: {tflite}",
+    )
+    for file, text in texts.items():
+        path = out / file
+        if parent is None:
+            artifact.write_atomic(path, text)
+        else:
+            settings = {"name": name, "kernel": kernel}
+            artifact.keep(path, text.encode(), _record(parent, path, text.encode(), parents, settings))
+    return out / "model.c"
+
+
+def _facts(parent: Record | None) -> dict[str, str]:
+    """Return what a record says of the file, in lines for the head of model.h."""
+    if parent is None:
+        return {}
+    figures = parent.metrics
+    facts = {f"made from {file}": f"sha256 {digest}" for file, digest in parent.parents.items()}
+    if "validation_top1" in figures and "images" in figures:
+        facts["accuracy"] = (
+            f"{figures['validation_top1']:.2%} of {figures['images']:,} validation images of {parent.data['name']}"
+        )
+    return facts | {"network": f"{parent.parameters:,} parameters, {parent.nonzero_parameters:,} of them not zero"}
+
+
+def _record(parent: Record, path: Path, content: bytes, parents: dict[str, str], settings: dict[str, str]) -> Record:
+    return replace(
+        parent,
+        artifact=path.name,
+        sha256=artifact.sha256(content),
+        size_bytes=len(content),
+        gzip_bytes=artifact.gzip_size(content),
+        parents=parents,
+        settings=settings,
+        versions=artifact.library_versions(),
+        commit=artifact.source_commit(),
+        host=artifact.host(),
+    )
+
+
+def _check_owner(path: Path, parents: dict[str, str]) -> None:
+    """Raise `ArtifactError` when `path` was made from another file; the same one may have been exported anew."""
+    if artifact.record_path(path).exists() and artifact.read_record(path).parents.keys() != parents.keys():
+        raise ArtifactError(f"{path}: is there, exported from another model; choose another --out")
