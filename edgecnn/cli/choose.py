@@ -211,11 +211,13 @@ def setting(
 
 
 def default_model(runtime: str | None) -> Path:
-    """Return int8 of the latest complete run, else the released one, in the format of an installed runtime."""
-    from edgecnn.device import runtimes
+    """Return int8 of the latest complete run, else the released one, in the format of a runtime that works here."""
+    from edgecnn.device import ladder
 
-    usable = [runtime] if runtime in runtimes.RUNTIMES else runtimes.installed()
-    file = f"int8{runtimes.RUNTIMES[usable[0]].suffix if usable else '.tflite'}"
+    usable = (
+        [runtime] if runtime in ladder.LADDER else [name for name in ladder.installed() if ladder.works(name).works]
+    )
+    file = f"int8{ladder.LADDER[usable[0]].suffix if usable else '.tflite'}"
     latest = latest_run(RUNS)
     if latest is not None and latest.exported("baseline", file).exists():
         return latest.exported("baseline", file)
