@@ -85,7 +85,7 @@ def lit(height: int, width: int) -> np.ndarray:
 def shadowed(height: int, width: int) -> np.ndarray:
     """Return paper with a shadow that falls across the place for the digit."""
     rows, columns = np.indices((height, width))
-    return plain(height, width) * np.where(columns + rows / 3 > 0.6 * width, 0.6, 1)
+    return plain(height, width) * np.where(columns + rows / 3 > 0.6 * width, 0.7, 1)
 
 
 PAPERS = {paper.__name__: paper for paper in (plain, ruled, squared, framed, noisy, lit, shadowed)}

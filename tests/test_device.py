@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from edgecnn.device import DeviceError, ImageError, ModelError, Predictor, RuntimeMissingError
+from edgecnn.device.ladder import installed, works
 from edgecnn.device.predictor import decode_output, input_encoding
 from edgecnn.device.preprocessing import fit_to_mnist, read_gray, to_mnist
-from edgecnn.device.runtimes import RUNTIMES, TensorSpec, installed, load, pick
+from edgecnn.device.runtimes import RUNTIMES, TensorSpec, load, pick
 from tests.conftest import ROOT
 
 
@@ -258,6 +259,7 @@ def test_a_model_that_kills_its_runtime_costs_a_message(
     # A stand-in for the rare file that passes a runtime's checks and crashes it: the child kills itself on import.
     (tmp_path / "sabotage").mkdir()
     (tmp_path / "sabotage" / "ai_edge_litert.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
+    assert works("litert").works  # known before the sabotage, and kept
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "sabotage"))
     model.with_name("int8.tflite.json").unlink()
     with pytest.raises(ModelError, match="litert died of signal 11 on it"):

@@ -413,7 +413,7 @@ def report(
 
 @app.command()
 def predict(
-    images: Annotated[list[Path], typer.Argument(help="Image files: PNG, JPEG, ...", show_default=False)],
+    images: Annotated[list[Path] | None, typer.Argument(help="Image files: PNG, JPEG, ...", show_default=False)] = None,
     model: Annotated[
         Path | None,
         typer.Option(
@@ -431,8 +431,19 @@ def predict(
         Path | None,
         typer.Option("--show", help="Folder (or FILE.png) for pictures of what was seen.", show_default=False),
     ] = None,
+    doctor: Annotated[
+        bool, typer.Option("--doctor", help="Say what machine this is, which runtimes work and what to install.")
+    ] = False,
 ) -> None:
     """Classify images; prints file, label and probability, tab-separated. The same code runs on the board."""
+    if doctor:
+        from edgecnn.device.doctor import examine
+
+        lines, can_start = examine()
+        print("\n".join(lines))
+        raise typer.Exit(0 if can_start else 2)
+    if not images:
+        raise typer.BadParameter("no images given; give one or more files", param_hint="IMAGES")
     from edgecnn.device.commands import predict_files
 
     if model is None or not model.is_file():

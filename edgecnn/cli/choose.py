@@ -277,11 +277,13 @@ def model_file(named: Path | None, runtime: str | None = None) -> Path:
 
 
 def _int8_for(runtime: str | None) -> str:
-    """Return the name of the int8 file that `runtime` takes, or that the first installed runtime does."""
-    from edgecnn.device import runtimes
+    """Return the name of the int8 file that `runtime` takes, or that the first runtime that works here does."""
+    from edgecnn.device import ladder
 
-    usable = [runtime] if runtime in runtimes.RUNTIMES else runtimes.installed()
-    return f"int8{runtimes.RUNTIMES[usable[0]].suffix if usable else '.tflite'}"
+    usable = (
+        [runtime] if runtime in ladder.LADDER else [name for name in ladder.installed() if ladder.works(name).works]
+    )
+    return f"int8{ladder.LADDER[usable[0]].suffix if usable else '.tflite'}"
 
 
 def _numbers(text: str | None, option: str) -> list[int] | None:

@@ -12,13 +12,16 @@ from edgecnn.device.errors import ImageError
 from edgecnn.device.paper import Gray, Ink, dark_on_light, ink_mask, ink_of, pen_width, shrunk, threshold
 from edgecnn.device.rules import Choice, of_one_digit, thinner_than, without_rules
 from edgecnn.device.shape import shape_like_mnist
+from edgecnn.device.sheet import cut_to_sheet
 
-WORK_SIDE = 768  # pixels of the longer side; enough for a digit that fills a tenth of it
-_DARK = 0.7  # of the darkest ink
+PHOTO_SIDE = 2048  # pixels of the longer side; more shows nothing of handwriting
 SCRAP = 0.03  # of the digit's area: smaller pieces are specks
-_CUT_OFF = 0.2  # of the digit's area: smaller pieces at the picture's edge belong to what lies beyond it
-_APART = 0.15  # of the digit's longer side: pieces that are further away are not the digit's
 FINE = 0.5  # pen widths: thinner pieces are scraps of rules
+_WORK_SIDE = 768  # pixels, where there is one digit; enough for one that fills a tenth of it
+_DARK = 0.7  # of the darkest ink: what is fainter may be a shadow or a rule
+_CUT_OFF = 0.2  # of the digit's area: smaller pieces at the picture's edge belong to what lies beyond it
+_SPECK = 0.03  # of the picture's longer side: what is smaller is noise
+_APART = 0.15  # of the digit's longer side: pieces that are further away are not the digit's
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class Steps:
 
 def find_digit(gray: Gray) -> Steps:
     """Return the digit in `gray` (uint8 [H, W]) and how it was found; raises `ImageError` where there is no ink."""
-    upright = dark_on_light(shrunk(gray, WORK_SIDE))
+    upright = dark_on_light(shrunk(cut_to_sheet(shrunk(gray, PHOTO_SIDE))[0], _WORK_SIDE))
     ink = ink_of(upright, pen=pen_of(ink_of(upright), of_one_digit))
     mask = ink_mask(ink)
     pen = pen_width(mask)
@@ -43,15 +46,19 @@ def find_digit(gray: Gray) -> Steps:
     pen = pen_width(ruleless)
     ruleless = without_rules(ruleless, pen=pen, is_rule=thinner_than(pen))
     digit = _digit(find(ruleless if ruleless.any() else mask), pen)
-    if not digit.any():
+    rows, columns = np.nonzero(digit)
+    is_speck = not len(rows) or max(np.ptp(rows), np.ptp(columns)) < _SPECK * max(digit.shape)
+    if is_speck and 2 * len(rows) <= ruleless.sum():  # a small spot alone on clean paper is meant
         raise ImageError("image: no ink stands out from the paper; expected a digit on paper")
     return Steps(upright, ink, mask, ruleless, digit, shape_like_mnist(solid(ink, digit)))
 
 
 def pen_of(ink: Ink, is_rule: Choice) -> float:
     """Return the width of the pen in pixels: of what is nearly as dark as the darkest ink, which few shadows are."""
-    level = threshold(ink)
-    dark = ink > max(level, _DARK * float(np.quantile(ink[ink > level], 0.95))) if (ink > level).any() else ink > level
+    above = ink[ink > threshold(ink)]
+    if not len(above):
+        return 0.0
+    dark = ink > max(above.min(), _DARK * float(np.quantile(above, 0.95)))
     ruleless = without_rules(dark, pen=pen_width(dark), is_rule=is_rule)
     return pen_width(ruleless if ruleless.any() else dark)
 

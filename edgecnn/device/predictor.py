@@ -58,7 +58,13 @@ class Predictor:
 
     def predict(self, image: str | Path | NDArray[np.uint8]) -> Prediction:
         """Return the prediction for an image file, or for a uint8 array [H, W] of any size."""
-        return self._prediction(to_mnist(_gray(image)))
+        gray = _gray(image)
+        try:
+            pixels = to_mnist(gray)
+        except ImageError as error:  # it does not know the file
+            where = "image" if isinstance(image, np.ndarray) else str(image)
+            raise ImageError(str(error).replace("image", where, 1)) from None
+        return self._prediction(pixels)
 
     def predict_page(self, image: str | Path | NDArray[np.uint8]) -> list[PlacedPrediction]:
         """Return a prediction for each of several digits, rows from top to bottom and each from left to right."""

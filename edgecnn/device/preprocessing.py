@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from edgecnn.device.errors import ImageError
-from edgecnn.device.photo import find_digit
-from edgecnn.device.segment import PAGE_SIDE
+from edgecnn.device.photo import PHOTO_SIDE, find_digit
 from edgecnn.device.shape import BOX, SIDE, centre_of_mass
 
 MAX_PIXELS = 50_000_000
@@ -38,7 +37,7 @@ def read_gray(path: Path) -> NDArray[np.uint8]:
                         f"{path}: {image.width}x{image.height} pixels; expected at most {MAX_PIXELS}; scale it down"
                     )
                 if image.format == "JPEG":
-                    image.draft(None, (PAGE_SIDE, PAGE_SIDE))
+                    image.draft(None, (PHOTO_SIDE, PHOTO_SIDE))
                 return _levels(ImageOps.exif_transpose(image), path)
     except ImageError:
         raise

@@ -12,7 +12,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecnn.device.errors import DeviceError, ModelError, RuntimeMissingError
+from edgecnn.device.ladder import LADDER, installed, works
 from edgecnn.device.quiet import quiet
 
 Arrays = list[NDArray[Any]]
@@ -93,13 +93,8 @@ def load(
     return LoadedModel(path, chosen, inputs, outputs, invoke)
 
 
-def installed() -> list[str]:
-    """Return the names of the installed runtimes, in order of preference, without importing any."""
-    return [name for name, runtime in RUNTIMES.items() if find_spec(runtime.module) is not None]
-
-
 def pick(path: Path, runtime: str | None = None) -> str:
-    """Return `runtime`, or the first installed one for the suffix of `path`."""
+    """Return `runtime`, or the first installed one that takes the suffix of `path`, if it works on this machine."""
     fitting = [name for name, r in RUNTIMES.items() if r.suffix == path.suffix]
     if not fitting:
         raise ModelError(f"{path}: got {path.suffix or 'no suffix'}; expected a .tflite or .onnx file")
@@ -111,7 +106,13 @@ def pick(path: Path, runtime: str | None = None) -> str:
     if not usable:
         packages = " or ".join(RUNTIMES[name].package for name in fitting if runtime in (None, name))
         raise RuntimeMissingError(f"{path}: no runtime for it is installed; run: pip install {packages}")
-    return usable[0]
+    reasons = []
+    for name in usable:
+        finding = works(name)
+        if finding.works:
+            return name
+        reasons.append(f"{name} does not work here ({finding.reason})")
+    raise RuntimeMissingError(f"{path}: {'; '.join(reasons)}; run predict.pyz --doctor to see what does")
 
 
 def read_model(path: Path) -> bytes:
@@ -306,9 +307,9 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
+_LOADERS = {"litert": _load_litert, "tflite-runtime": _load_tflite_runtime, "ort": load_ort}
 # In order of preference.
 RUNTIMES = {
-    "litert": Runtime("ai_edge_litert", "ai-edge-litert", ".tflite", _load_litert),
-    "tflite-runtime": Runtime("tflite_runtime", "tflite-runtime", ".tflite", _load_tflite_runtime),
-    "ort": Runtime("onnxruntime", "onnxruntime", ".onnx", load_ort),
+    name: Runtime(rung.module.partition(".")[0], rung.package, rung.suffix, _LOADERS[name])
+    for name, rung in LADDER.items()
 }

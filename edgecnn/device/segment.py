@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from edgecnn.device.components import Components, Mask, find
 from edgecnn.device.paper import Gray, Ink, dark_on_light, ink_mask, ink_of, pen_width, shrunk
-from edgecnn.device.photo import FINE, SCRAP, pen_of, solid
+from edgecnn.device.photo import FINE, PHOTO_SIDE, SCRAP, pen_of, solid
 from edgecnn.device.rules import longer_than, without_rules, without_scraps
 from edgecnn.device.shape import shape_like_mnist
+from edgecnn.device.sheet import cut_to_sheet
 
-PAGE_SIDE = 2048  # pixels of the longer side
 _LEAST, _MOST = 0.5, 2.0  # of the usual height: what is lower or higher is no digit of this page
 _SMALLEST = 1 / 150  # of the page's longer side: what is lower is no digit of any page
 _LARGEST = 1 / 2  # of the page's shorter side
@@ -25,6 +25,7 @@ _TABLE = 1 / 4  # of the page's shorter side: any longer line is a rule
 _TOO_LONG = 2.0  # of the usual height: no digit has a line as long
 _BLOT = 2.5  # pen widths; what is as thick is no stroke
 _JOINED = 1.4  # of the usual height; in what is higher or wider, scraps of rules may join digits
+_SPECK = 0.1  # of the usual height; smaller pieces belong to no digit
 _POST = 1.2  # of the usual height; a line between rules is higher
 _APART = 0.15  # of the usual height: small pieces nearer than that belong to a digit
 _ROW = 0.5  # of the usual height: how far the next digit of a row may lie above or below the last
@@ -66,7 +67,9 @@ class Page:
 
 def find_digits(gray: Gray) -> Page:
     """Return the digits in `gray` (uint8 [H, W]), rows from top to bottom and each from left to right."""
-    upright = dark_on_light(shrunk(gray, PAGE_SIDE))
+    photo = shrunk(gray, PHOTO_SIDE)
+    sheet, top, left = cut_to_sheet(photo)
+    upright = dark_on_light(sheet)
     ink = ink_of(upright)
     tables = longer_than(_TABLE * min(ink.shape))
     ink = ink_of(upright, pen=pen_of(ink, tables))
@@ -75,31 +78,40 @@ def find_digits(gray: Gray) -> Page:
     # Tables first: nearly all the digits may hang on one.
     ruleless = without_rules(mask, pen=pen, is_rule=tables)
     usual = usual_height(find(without_scraps(ruleless, pen)))
-    ruleless = without_rules(ruleless, pen=pen, is_rule=longer_than(_TOO_LONG * usual))
-    pieces = find(ruleless)
-    joined = pieces.select((pieces.heights > _JOINED * usual) | (pieces.widths > _WIDEST * usual))
-    ruleless = ruleless & (~joined | without_scraps(joined, pen))
-    pieces = find(ruleless)
-    rules = mask & ~ruleless
-    glyphs = [
-        part
-        for group in digit_groups(pieces, usual, pen)
-        for part in parted(cut_out(pieces, group))
-        if not _is_post(part, rules, usual) and pen_width(part.mask) < _BLOT * pen
-    ]
-    scale = max(gray.shape) / max(upright.shape)
+    ruleless = _parts(without_rules(ruleless, pen=pen, is_rule=longer_than(_TOO_LONG * usual)), usual, pen)
+    glyphs = _glyphs(ruleless, mask & ~ruleless, usual, pen)
+    scale = max(gray.shape) / max(photo.shape)
     digits = [
-        Found(_in_picture(glyph, scale), row, _pixels(glyph, ink))
+        Found(_in_picture(glyph, scale, top, left), row, _pixels(glyph, ink))
         for row, line in enumerate(rows_of(glyphs, usual))
         for glyph in line
     ]
     return Page(upright, ink, mask, ruleless, digits)
 
 
+def _parts(mask: Mask, usual: float, pen: float) -> Mask:
+    """Return `mask` without specks, and without the scraps of rules that join digits to what is too large for one."""
+    pieces = find(mask)
+    joined = pieces.select((pieces.heights > _JOINED * usual) | (pieces.widths > _WIDEST * usual))
+    specks = pieces.select(np.maximum(pieces.heights, pieces.widths) < _SPECK * usual)
+    return mask & ~specks & (~joined | without_scraps(joined, pen))
+
+
+def _glyphs(mask: Mask, rules: Mask, usual: float, pen: float) -> list[Glyph]:
+    """Return what has a digit's size on a page that `rules` were taken from, and is neither a line nor a blot."""
+    pieces = find(mask)
+    return [
+        part
+        for group in digit_groups(pieces, usual, pen)
+        for part in parted(cut_out(pieces, group))
+        if not _is_post(part, rules, usual) and pen_width(part.mask) < _BLOT * pen
+    ]
+
+
 def usual_height(pieces: Components) -> float:
     """Return the height in pixels of the digits of a page, 0.0 where nothing is shaped like one.
 
-    The commonest over pieces that are, within a factor of one and a half, where an area counts as often as it is large:
+    The commonest of them within a factor of one and a half, where a piece counts as much as its height squared:
     specks are many, and pictures few.
     """
     longer, shorter = max(pieces.labels.shape), min(pieces.labels.shape)
@@ -195,7 +207,8 @@ def _pixels(glyph: Glyph, ink: Ink) -> NDArray[np.uint8]:
     return shape_like_mnist(solid(ink[glyph.top : glyph.top + height, glyph.left : glyph.left + width], glyph.mask))
 
 
-def _in_picture(glyph: Glyph, scale: float) -> tuple[int, int, int, int]:
+def _in_picture(glyph: Glyph, scale: float, top: int, left: int) -> tuple[int, int, int, int]:
+    """Return left, top, width and height of a glyph in the picture that was shrunk and cut to its sheet."""
     height, width = glyph.mask.shape
-    left, top, wide, high = (round(pixels * scale) for pixels in (glyph.left, glyph.top, width, height))
-    return left, top, wide, high
+    x, y, wide, high = (round(n * scale) for n in (left + glyph.left, top + glyph.top, width, height))
+    return x, y, wide, high

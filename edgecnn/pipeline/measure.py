@@ -118,7 +118,7 @@ def check_budget(result: dict[str, Any], limits: Budget | None) -> None:
 def _pairs(models: list[Path], named: Sequence[str] | None) -> list[tuple[Path, str]]:
     """Return each model with each runtime that takes it, among those named or the board's that are installed."""
     from edgecnn.bench import peers
-    from edgecnn.device import runtimes
+    from edgecnn.device import ladder, runtimes
 
     if not models:
         raise ArtifactError("bench: no exported model to measure; make one: edgecnn export --format tflite")
@@ -127,7 +127,7 @@ def _pairs(models: list[Path], named: Sequence[str] | None) -> list[tuple[Path, 
             raise unknown("runtime", name, peers.KNOWN)
         if not peers.is_installed(name):
             raise ConfigError(f"runtime {name}: not installed; run: pip install {peers.KNOWN[name].package}")
-    usable = list(dict.fromkeys(named or runtimes.installed()))
+    usable = list(dict.fromkeys(named or ladder.installed()))
     pairs = [(model, name) for model in models for name in usable if model.suffix in peers.KNOWN[name].suffixes]
     if not pairs and named:
         raise ConfigError(f"bench: no model here is for {', '.join(named)}; name another --runtime")
