@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
@@ -24,11 +25,36 @@ from tests.tflite_files import NONE, RELU, RELU6, RELU_N1_TO_1, SAME, VALID, Net
 
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic")
 SANITIZED = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
-# What the compiler may be told, and what only then is compiled.
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A compiler, what it is told, what runs its programs, and which instructions prove that vectors are used."""
+
+    compiler: str = "gcc"
+    flags: tuple[str, ...] = ()
+    runner: tuple[str, ...] = ()
+    cpu_flags: tuple[str, ...] = ()  # of this machine's /proc/cpuinfo, where there is no runner
+
+    @property
+    def lacks(self) -> str:
+        """What is missing to compile and run for it here; empty where nothing is."""
+        programs = [program for program in (self.compiler, *self.runner[:1]) if shutil.which(program) is None]
+        known = Path("/proc/cpuinfo").read_text().split() if Path("/proc/cpuinfo").exists() else []
+        return ", ".join([*programs, *(flag for flag in self.cpu_flags if flag not in known)])
+
+
 MACHINES = {
-    "portable": (),
-    "avx2": ("-mavx2",),
-    "avx512vnni": ("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512vnni"),
+    "portable": Machine(flags=("-DPORTABLE",)),
+    "avx2": Machine(flags=("-mavx2",), cpu_flags=("avx2",)),
+    "avx512vnni": Machine(flags=("-mavx512f", "-mavx512vnni"), cpu_flags=("avx512_vnni",)),
+    "aarch64": Machine("aarch64-linux-gnu-gcc", ("-static",), ("qemu-aarch64-static",)),
+    "aarch64 dotprod": Machine(
+        "aarch64-linux-gnu-gcc",
+        ("-static", "-march=armv8.2-a+dotprod"),
+        ("qemu-aarch64-static", "-cpu", "max"),
+    ),
+    "armv6": Machine("arm-linux-gnueabihf-gcc", ("-static", "-march=armv6+fp", "-marm"), ("qemu-arm-static",)),
 }
 
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not here: apt-get install gcc")
@@ -77,12 +103,23 @@ def assert_golden(program: Path, images: np.ndarray, scores: np.ndarray, *runner
     assert done.returncode == 0, done.stderr
 
 
-def assert_exact(content: bytes, folder: Path, *, kernels: Sequence[str] = ("dense", "sparse"), count: int = 8) -> None:
+def assert_exact(
+    content: bytes,
+    folder: Path,
+    *,
+    kernels: Sequence[str] = ("dense", "sparse"),
+    count: int = 8,
+    machine: str = "portable",
+    optimized: Sequence[str] = SANITIZED,
+) -> None:
+    """Compare C and LiteRT on some images of noise."""
     images = images_for(content, count)
     scores = reference(content, images)
-    flags = ("-DPIXELS_ARE_INT8",) if images.dtype == np.int8 else ()
+    on = MACHINES[machine]
+    flags = (*optimized, *on.flags, *(("-DPIXELS_ARE_INT8",) if images.dtype == np.int8 else ()))
     for kernel in kernels:
-        assert_golden(compiled(to_c(content, kernel=kernel), folder, *SANITIZED, *flags), images, scores)
+        program = compiled(to_c(content, kernel=kernel), folder, *flags, compiler=on.compiler)
+        assert_golden(program, images, scores, *on.runner)
 
 
 Build = Callable[[Net, int], int]
@@ -146,7 +183,8 @@ def test_random_convolutions_are_exact(tmp_path: Path, data: st.DataObject) -> N
             x = net.pool(x, "MAX", (2, 2), stride=(2, 2))
     if data.draw(st.booleans()):
         x = net.dense(net.reshape(x, (1, prod(net.tensors[x].shape))), 10, zeros=0.5, activation=NONE)
-    assert_exact(to_bytes(net.graph(x)), tmp_path, kernels=("auto", "dense", "sparse"), count=4)
+    machine = data.draw(st.sampled_from([name for name, m in MACHINES.items() if m.compiler == "gcc" and not m.lacks]))
+    assert_exact(to_bytes(net.graph(x)), tmp_path, kernels=("auto", "dense", "sparse"), count=4, machine=machine)
 
 
 def resnet8(zeros: float = 0.0) -> bytes:
@@ -179,6 +217,38 @@ def ds_cnn() -> bytes:
 )
 def test_networks_of_mlperf_tiny_are_exact(content: bytes, tmp_path: Path) -> None:
     assert_exact(content, tmp_path, kernels=("auto",), count=4)
+
+
+def odd_widths() -> bytes:
+    """Return a network whose numbers of filters, windows and inputs are no multiples of what vectors hold."""
+    net = Net((1, 13, 11, 3), seed=1)
+    x = net.pool(net.conv(net.start(), 37, (3, 2), activation=NONE), "MAX", (2, 2), stride=(2, 2))
+    x = net.conv(x, 18, (2, 2), padding=SAME, zeros=0.9)
+    x = net.dense(net.reshape(x, (1, prod(net.tensors[x].shape))), 75)
+    return to_bytes(net.graph(net.dense(x, 5, activation=NONE)))
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.parametrize("content", [odd_widths(), resnet8()], ids=["odd widths", "resnet8"])
+def test_every_machine_computes_the_same(content: bytes, machine: str, tmp_path: Path) -> None:
+    if missing := MACHINES[machine].lacks:
+        pytest.skip(f"not here: {missing} (Debian: qemu-user-static, gcc-aarch64-linux-gnu, gcc-arm-linux-gnueabihf)")
+    assert_exact(content, tmp_path, machine=machine, count=3, optimized=("-O3",))
+
+
+@pytest.mark.parametrize(
+    ("machine", "instruction"),
+    [("avx512vnni", "vpdpbusd"), ("avx2", "vpmaddwd"), ("aarch64", "sadalp"), ("aarch64 dotprod", "sdot")],
+)
+def test_vector_instructions_are_used_where_they_may_be(machine: str, instruction: str, tmp_path: Path) -> None:
+    on = MACHINES[machine]
+    if shutil.which(on.compiler) is None:
+        pytest.skip(f"{on.compiler} is not here")
+    for file, text in to_c(odd_widths(), kernel="dense").items():
+        (tmp_path / file).write_text(text)
+    flags = [flag for flag in on.flags if flag != "-static"]
+    command = [on.compiler, *STRICT, *flags, "-O3", "-S", tmp_path / "model.c", "-o", "-"]
+    assert instruction in subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 @needs_released

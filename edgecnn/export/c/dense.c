@@ -8,6 +8,53 @@ struct dense {
     uint16_t quad_step; /* bytes of weights from quad to quad */
 };
 
+#if defined(HAS_VECTORS)
+
+/* The sums of up to VECTORS vectors of filters, from `at` on, over four windows. They stay in registers meanwhile, which
+ * takes that `vectors` is a constant: it is one where this is inlined. */
+static inline __attribute__((always_inline)) void sum_vectors(const struct dense *d, int first, int at, int count,
+                                                              int vectors, const uint8_t *const window[],
+                                                              int32_t sums[][FILTERS_AT_ONCE])
+{
+    const int8_t *weights = (const int8_t *)d->c.weights + 4 * (first + at);
+    vector_sums s[WINDOWS_AT_ONCE][VECTORS];
+    for (int i = 0; i < WINDOWS_AT_ONCE; i++)
+        for (int v = 0; v < vectors; v++)
+            s[i][v] = no_sums();
+    for (int row = 0; row < d->c.window_height; row++) {
+        int x_at = row * d->c.in_row;
+        for (int quad = 0; quad < d->quads; quad++, x_at += 4, weights += d->quad_step) {
+            vector_weights w[VECTORS];
+            for (int v = 0; v < vectors; v++)
+                w[v] = weights_at(weights + 4 * v * VECTOR_FILTERS, count - v * VECTOR_FILTERS);
+            for (int i = 0; i < WINDOWS_AT_ONCE; i++) {
+                vector_inputs x = inputs_at(window[i] + x_at);
+                for (int v = 0; v < vectors; v++)
+                    s[i][v] = add_vector(s[i][v], x, w[v]);
+            }
+        }
+    }
+    for (int i = 0; i < WINDOWS_AT_ONCE; i++)
+        for (int v = 0; v < vectors; v++)
+            store_sums(s[i][v], sums[i] + at + v * VECTOR_FILTERS);
+}
+
+/* The sums of `count` filters, from `first` on, over each of `windows` windows, without the bias. */
+static void dense_sums(const struct dense *d, int first, int count, const uint8_t *const window[], int windows,
+                       int32_t sums[][FILTERS_AT_ONCE])
+{
+    /* Where there are fewer than four windows the first one is taken again, and those sums are not looked at. */
+    const uint8_t *const four[WINDOWS_AT_ONCE] = {window[0], window[windows > 1 ? 1 : 0], window[windows > 2 ? 2 : 0],
+                                                  window[windows > 3 ? 3 : 0]};
+    int at = 0;
+    for (; count - at > (VECTORS - 1) * VECTOR_FILTERS; at += VECTORS * VECTOR_FILTERS)
+        sum_vectors(d, first, at, count - at, VECTORS, four, sums);
+    for (; at < count; at += VECTOR_FILTERS)
+        sum_vectors(d, first, at, count - at, 1, four, sums);
+}
+
+#else
+
 /* sums[f] += x . weights[f], each of four */
 static void add_products(const uint8_t *x, const int8_t *weights, int count, int32_t *restrict sums)
 {
@@ -18,19 +65,28 @@ static void add_products(const uint8_t *x, const int8_t *weights, int count, int
     }
 }
 
-/* The sums of `count` filters, from `first` on, over each of `windows` windows. */
+/* The sums of `count` filters, from `first` on, over each of `windows` windows, without the bias. */
 static void dense_sums(const struct dense *d, int first, int count, const uint8_t *const window[], int windows,
                        int32_t sums[][FILTERS_AT_ONCE])
 {
     for (int i = 0; i < windows; i++) {
         const int8_t *weights = (const int8_t *)d->c.weights + 4 * first;
-        memcpy(sums[i], d->c.bias + first, (size_t)count * sizeof sums[i][0]);
+        memset(sums[i], 0, (size_t)count * sizeof sums[i][0]);
         for (int row = 0; row < d->c.window_height; row++) {
             const uint8_t *x = window[i] + row * d->c.in_row;
             for (int quad = 0; quad < d->quads; quad++, x += 4, weights += d->quad_step)
                 add_products(x, weights, count, sums[i]);
         }
     }
+}
+
+#endif
+
+static void store_dense(const struct convolution *c, int first, int count, int32_t *sums, uint8_t *out)
+{
+    for (int f = 0; f < count; f++)
+        sums[f] += c->bias[first + f];
+    store(c, first, count, sums, out);
 }
 
 static void keep_largest(int count, int32_t sums[][FILTERS_AT_ONCE])
@@ -51,7 +107,7 @@ static void dense_pooled(const struct dense *d, int first, int count, const uint
             const uint8_t *const window[] = {corner, corner + c->right, corner + c->down, corner + c->down + c->right};
             dense_sums(d, first, count, window, WINDOWS_AT_ONCE, sums);
             keep_largest(count, sums);
-            store(c, first, count, sums[0], out + y * c->out_row + x * c->out_column);
+            store_dense(c, first, count, sums[0], out + y * c->out_row + x * c->out_column);
         }
 }
 
@@ -68,7 +124,7 @@ static void dense_unpooled(const struct dense *d, int first, int count, const ui
                 window[i] = in + y * c->down + (x + i) * c->right;
             dense_sums(d, first, count, window, windows, sums);
             for (int i = 0; i < windows; i++)
-                store(c, first, count, sums[i], out + y * c->out_row + (x + i) * c->out_column);
+                store_dense(c, first, count, sums[i], out + y * c->out_row + (x + i) * c->out_column);
         }
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from math import prod
 from string import Template
@@ -24,11 +24,11 @@ STACK_BYTES = 2048
 _WIDTH = 120
 _WIDE, _MOST = ("multiplier", "steps"), 0xFFFF  # fields of 32 bits, and what the others hold
 _ORDER = (
-    "fixedpoint", "transfer", "convolution", "dense", "sparse", "depthwise", "pooling", "max_pool", "average_pool",
-    "add", "requantize", "softmax",
+    "fixedpoint", "transfer", "convolution", "vectors", "dense", "sparse", "depthwise", "pooling", "max_pool",
+    "average_pool", "add", "requantize", "softmax",
 )  # fmt: skip
 _NEEDS = {
-    "dense": ("convolution",),
+    "dense": ("convolution", "vectors"),
     "sparse": ("convolution",),
     "depthwise": ("convolution",),
     "max_pool": ("pooling",),
@@ -43,6 +43,7 @@ class Array:
     kind: str  # the C type of an element, as wide as that of `values`
     name: str
     values: NDArray[Any]
+    for_int8: NDArray[Any] | None = None  # the values where a kernel takes its inputs as int8 (vectors.c)
 
 
 @dataclass(frozen=True)
@@ -172,6 +173,7 @@ def _dense(step: Step, name: str, where: str) -> Piece:
         "quad_step": packed.shape[2] * QUAD,
     }
     arrays = _arrays(layer, name, "int8_t", packed)
+    arrays[1] = replace(arrays[1], for_int8=(layer.bias + 128 * kernel.reshape(filters, -1).sum(1, dtype=np.int64)))
     return _made("dense", step, arrays, _struct("dense", name, fields, where), _call("convolve_dense", name, step))
 
 
@@ -351,9 +353,14 @@ def _wrapped(text: str, indent: int) -> list[str]:
 
 
 def _array(array: Array) -> str:
-    numbers = ", ".join(_number(int(v)) for v in array.values.ravel())
-    head = f"static const {array.kind} {array.name}[{array.values.size}] = {{"
-    return "\n".join((head, *_wrapped(numbers, 4), "};"))
+    numbers = _numbers(array.values)
+    if array.for_int8 is not None:
+        numbers = ["#if defined(INPUTS_ARE_INT8)", *_numbers(array.for_int8), "#else", *numbers, "#endif"]
+    return "\n".join((f"static const {array.kind} {array.name}[{array.values.size}] = {{", *numbers, "};"))
+
+
+def _numbers(values: NDArray[Any]) -> list[str]:
+    return _wrapped(", ".join(_number(int(v)) for v in values.ravel()), 4)
 
 
 def _number(value: int) -> str:
