@@ -211,6 +211,7 @@ def test_a_teacher_that_is_not_there_or_not_wanted_is_refused(edgecnn: Edgecnn, 
         assert done.returncode == 2
         assert message in done.stderr
         assert len(done.stderr.splitlines()) == 1
+        assert not (tmp_path / recipe).exists()
     done = edgecnn("teach", "--recipe", "quick", "--out", tmp_path / "q")
     assert (done.returncode, done.stderr) == (
         2,

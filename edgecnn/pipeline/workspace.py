@@ -54,8 +54,8 @@ def begin(
     another run becomes this one's too; `ConfigError` when the recipe has none.
     """
     opened = Run(root)
-    if teacher is not None and config.teacher is None:
-        raise ConfigError(f"--teacher: recipe {config.recipe} learns from no teacher; leave it out, or --recipe strong")
+    if teacher is not None:
+        _check_teacher(config, teacher)
     _refuse_other_settings(config, opened)
     data = load_data(config, data_dir=data_dir, observe=observe)
     with artifact.locked(opened):
@@ -64,6 +64,14 @@ def begin(
         if teacher is not None:
             share_teacher(opened, teacher)
         yield Workspace(opened, config, data, observe)
+
+
+def _check_teacher(config: RunConfig, teacher: Run) -> None:
+    """Raise `ConfigError` when the recipe has no use for a teacher, `ArtifactError` when the run `teacher` has none."""
+    if config.teacher is None:
+        raise ConfigError(f"--teacher: recipe {config.recipe} learns from no teacher; leave it out, or --recipe strong")
+    if not list(teacher.teacher.glob("*/record.json")):
+        raise ArtifactError(f"{teacher.root}: no teacher there; make one: edgecnn teach --out {teacher.root}")
 
 
 def _refuse_other_settings(config: RunConfig, opened: Run) -> None:
@@ -135,11 +143,8 @@ def load_data(config: RunConfig, *, data_dir: Path | None = None, observe: Obser
 def share_teacher(run: Run, source: Run) -> None:
     """Give `run` the teacher of the run `source`, its lessons too: hard links where the disk can, else copies.
 
-    What is there afterwards is compared with what the run asks for as if it had been made in it. Raises
-    `ArtifactError` when `source` has no teacher.
+    What is there afterwards is compared with what the run asks for as if it had been made in it.
     """
-    if not list(source.teacher.glob("*/record.json")):
-        raise ArtifactError(f"{source.root}: no teacher there; make one: edgecnn teach --out {source.root}")
     for suffix in (".keras", ".npz", ".json"):  # records last: one says that its model is complete
         for path in sorted(source.teacher.rglob(f"*{suffix}")):
             own = run.teacher / path.relative_to(source.teacher)
