@@ -12,7 +12,7 @@ from edgecnn.config import CALIBRATED, RunConfig
 from edgecnn.errors import ArtifactError, GateError
 from edgecnn.pipeline.conversion import AUTO, Target, converted, predictions
 from edgecnn.pipeline.sensitivity import float_layers
-from edgecnn.pipeline.workspace import Workspace, described_data, is_complete, parent_hashes, recorded_model
+from edgecnn.pipeline.workspace import Workspace, described_data, figures_of, is_complete, parent_hashes, recorded_model
 
 if TYPE_CHECKING:
     from edgecnn.data import DataSet
@@ -150,13 +150,9 @@ def _compared(path: Path, content: bytes, model: Any, work: Workspace) -> tuple[
     spec = predictor.input
     unit_range = [0, 1] if spec.dtype == "float32" else [0, 255]
     return {"shape": list(spec.shape), "dtype": spec.dtype, "range": unit_range}, {
-        "validation_top1": delta.top1,
-        "parent_validation_top1": delta.parent_top1,
-        "drop_pp": delta.drop_pp,
-        "mcnemar_p": delta.mcnemar_p,
+        **figures_of(delta),
         "top1_agreement": parity.top1_agreement,
         "max_abs_error": parity.max_abs_error,
-        "images": delta.images,
     }
 
 

@@ -11,7 +11,7 @@ from edgecnn import artifact
 from edgecnn.artifact import Record
 from edgecnn.config import RunConfig, Training, stated
 from edgecnn.errors import GateError
-from edgecnn.pipeline.workspace import Workspace, described_data, is_complete, parent_hashes
+from edgecnn.pipeline.workspace import Workspace, described_data, figures_of, is_complete, parent_hashes
 
 if TYPE_CHECKING:
     from edgecnn.bench.accuracy import AccuracyDelta
@@ -105,7 +105,7 @@ def keep(
     content = _tf.save_model(model, suffix=path.suffix)
     parameters, nonzero = _tf.weight_counts(model)
     record = Record(
-        stage="compress" if path.parent.parent.name == "compress" else "train",
+        stage="train" if recipe in ("baseline", "teacher") else "compress",
         recipe=recipe,
         scheme="float32",
         artifact=path.name,
@@ -139,23 +139,16 @@ def check_drop(recipe: str, delta: AccuracyDelta, work: Workspace, *, remedy: st
 
 def _metrics(fitted: Fit, delta: AccuracyDelta | None) -> dict[str, Any]:
     best = fitted.history[fitted.best_epoch]
-    return {
+    metrics: dict[str, Any] = {
         "best_epoch": fitted.best_epoch,
         "validation_top1": best["val_accuracy"],
         "validation_loss": best["val_loss"],
-        **({"stopped": fitted.stopped} if fitted.stopped else {}),
-        **(
-            {}
-            if delta is None
-            else {
-                "parent_validation_top1": delta.parent_top1,
-                "drop_pp": delta.drop_pp,
-                "mcnemar_p": delta.mcnemar_p,
-                "images": delta.images,
-            }
-        ),
-        "history": fitted.history,
     }
+    if fitted.stopped:
+        metrics["stopped"] = fitted.stopped
+    if delta is not None:
+        metrics |= figures_of(delta)
+    return {**metrics, "history": fitted.history}
 
 
 def _checkpoint(path: Path, number: int) -> Path:

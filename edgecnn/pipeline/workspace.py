@@ -168,6 +168,17 @@ def is_complete(work: Workspace, path: Path, *, settings: dict[str, Any], parent
     return True
 
 
+def figures_of(delta: AccuracyDelta) -> dict[str, Any]:
+    """Return what a record's metrics hold of `delta`."""
+    return {
+        "validation_top1": delta.top1,
+        "parent_validation_top1": delta.parent_top1,
+        "drop_pp": delta.drop_pp,
+        "mcnemar_p": delta.mcnemar_p,
+        "images": delta.images,
+    }
+
+
 def delta_of(record: Record) -> AccuracyDelta | None:
     """Return how a recorded model reads the validation images beside its parent; None for one that has none."""
     from edgecnn.bench.accuracy import AccuracyDelta
