@@ -35,7 +35,7 @@ smoke: $(READY)  ## build the wheel, install it with the runtime's dependencies 
 
 bench: $(READY)  ## measure the released models (ratios: to edge35k, named first) and the time of the commands; write the figures into README.md
 	missed=0; \
-	$(BIN)/edgecnn bench models/edge35k models/* --json benchmarks/released.json || missed=1; \
+	$(BIN)/edgecnn bench models/edge35k models/*/ --json benchmarks/released.json || missed=1; \
 	$(BIN)/python -m benchmarks.commands || missed=1; \
 	$(BIN)/python -m benchmarks.overhead || missed=1; \
 	$(BIN)/python -m benchmarks.repeat || missed=1; \

@@ -1,7 +1,7 @@
 """Seconds to 99.3 % of MNIST's validation images, `strong` beside `seed`: python -m benchmarks.time_to_accuracy RUN.
 
 Both train edge35k in this process, one after the other, with all cores. `strong` is given a teacher that is there
-in RUN; what that took to make, once for all its students, is not in its time and is named beside it.
+in RUN; what that took to make, once for all its students and longer than one of them, is not in its time.
 """
 
 from __future__ import annotations

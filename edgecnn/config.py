@@ -69,7 +69,7 @@ class Training:
     schedule: str = "constant"  # or cosine
     weight_decay: float = 0.0  # AdamW's, decoupled from the gradient
     label_smoothing: float = 0.0
-    average_decay: float = 0.0  # of the moving average of weights that is evaluated and kept; 0: the weights themselves
+    average_decay: float = 0.0  # of the weights' moving average, which takes their place after each epoch; 0: none
     dropout: float | None = None  # instead of the architecture's own
     augmentation: Augmentation | None = None
 
@@ -292,6 +292,7 @@ RECIPES = {
         clustering=Clustering(clusters=16, training=Training(epochs=8, batch_size=32, learning_rate=1e-4, patience=4)),
         qat=Training(epochs=8, batch_size=32, learning_rate=1e-4, patience=4),
         validation_fraction=0.2,  # of so few images a tenth would make one mistake weigh 0.7 pp
+        max_drop_pp=2.0,  # as large a difference is noise on so few
     ),
     # The whole chain in half a minute on a small set: to see that it works, not for a model worth keeping.
     "quick": Recipe(
@@ -388,7 +389,7 @@ def configure(
         recipe=name,
         seed=seed,
         validation_fraction=chosen.validation_fraction if validation_fraction is None else validation_fraction,
-        training=_replaced(chosen.training, epochs=epochs),
+        training=_for_epochs(chosen.training, epochs),
         pruning=_replaced(chosen.pruning, final_sparsity=sparsity),
         clustering=chosen.clustering,
         qat=chosen.qat,
@@ -400,6 +401,13 @@ def configure(
         ),
         teacher=chosen.teacher,
     )
+
+
+def _for_epochs(training: Training, epochs: int | None) -> Training:
+    """Return `training` for so many epochs, if any are asked for; its warm-up is at most a tenth of them."""
+    if epochs is None:
+        return training
+    return dataclasses.replace(training, epochs=epochs, warmup_epochs=min(training.warmup_epochs, epochs / 10))
 
 
 def adjusted(exporting: Exporting, **values: Any) -> Exporting:

@@ -172,6 +172,14 @@ def test_a_teacher_is_trained_first_and_recorded_as_parent(tmp_path: Path) -> No
         other = artifact.checked(train(work))
     assert list(other.parents.values()) == list(record.parents.values())
     assert other.sha256 != record.sha256
+    assert config.teacher is not None
+    elsewhere = replace(config, teacher=replace(config.teacher, views=1))
+    with (
+        pytest.raises(ConfigError, match=r"--teacher .*run: its teacher are not those of recipe quick on digits"),
+        begin(elsewhere, tmp_path / "elsewhere", teacher=teacher),
+    ):
+        pass
+    assert not (tmp_path / "elsewhere").exists()
     with (
         begin(replace(config, recipe="small"), tmp_path / "third", teacher=teacher) as work,
         pytest.raises(ArtifactError, match="made by another teacher or of other images"),
@@ -205,7 +213,7 @@ def no_teaching(stage: str, done: int, total: int, metrics: dict[str, float]) ->
 def test_a_teacher_that_is_not_there_or_not_wanted_is_refused(edgecnn: Edgecnn, tmp_path: Path) -> None:
     for recipe, message in (
         ("quick", "--teacher: recipe quick learns from no teacher; leave it out"),
-        ("strong", "no teacher there; make one: edgecnn teach --out"),
+        ("strong", "no complete teacher there; make one: edgecnn teach --out"),
     ):
         done = edgecnn("train", "--recipe", recipe, "--teacher", tmp_path / "none", "--out", tmp_path / recipe)
         assert done.returncode == 2
@@ -294,6 +302,15 @@ def test_a_pruning_that_loses_too_much_is_refused_and_kept_under_a_higher_limit(
 
 def trains_nothing(stage: str, done: int, total: int, metrics: dict[str, float]) -> None:
     assert done == total, "all epochs are in the checkpoint"
+
+
+def test_a_model_trained_for_int8_has_its_ranges_whatever_the_calibration(copied_run: Path) -> None:
+    work = workspace(copied_run)
+    otherwise = replace(work.config, exporting=replace(work.config.exporting, calibration="mse"))
+    path = copied_run / "export" / "pruned80-qat" / "int8.tflite"
+    before = path.read_bytes()
+    assert export(replace(work, config=otherwise), recipe="pruned80-qat", target=Target("tflite", "int8")) == path
+    assert path.read_bytes() == before
 
 
 def test_a_stricter_gate_refuses_what_is_there(copied_run: Path, edgecnn: Edgecnn) -> None:

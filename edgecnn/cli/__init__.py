@@ -141,11 +141,12 @@ def teach(
     data_dir: DataDirOption = None,
 ) -> None:
     """Train a recipe's teacher and prepare its lessons, for the runs that are given them with --teacher."""
-    from edgecnn import pipeline
+    from edgecnn import extras, pipeline
     from edgecnn.cli import choose
     from edgecnn.config import configure
     from edgecnn.errors import ConfigError
 
+    extras.require("train", needed_by="teach")
     config = configure(data=data, recipe=recipe)
 
     if config.teacher is None:
@@ -282,11 +283,15 @@ def export(
     calibrated = {"calibration_images": calibration_images, "calibration": calibration}
     exporting: dict[str, Any] = {"max_drop_pp": max_drop, **calibrated}
     if as_c is not None and model is not None and model.suffix == ".tflite":
-        choose.refuse({"--recipe": recipe, "--data": data}, "the file is exported as it is")
+        choose.refuse({"--recipe": recipe, "--data": data, "--data-dir": data_dir}, "the file is exported as it is")
+        made_otherwise = {"--keep-float": keep_float, "--bias-correction": bias_correction or None}
         choose.refuse({"--max-drop": max_drop, "--calibration-images": calibration_images}, "the file is int8 already")
+        choose.refuse({"--calibration": calibration, **made_otherwise}, "the file is int8 already")
         folder_name = model.resolve().parent.name if model.stem == scheme else model.stem
         print(pipeline.export_c(model, out=(out or Path("export")) / folder_name / "c", **as_c))
         return
+    if as_c is not None:
+        choose.refuse({"--keep-float": keep_float}, "C is made of integers alone")
     # C is made from the int8 .tflite file.
     form = "tflite" if as_c else format
     target = pipeline.Target(form, scheme, dynamic_batch, keep_float=kept, bias_correction=bias_correction)
@@ -303,7 +308,8 @@ def export(
     elif folder is not None and target.is_plain and not any(calibrated.values()) and (folder / target.file).exists():
         nothing_else = f"no complete run in {choose.RUNS}/: " if model is None else ""
         say(f"{nothing_else}copying the released {folder.name}, {target.file}")
-        choose.refuse({"--recipe": recipe}, "the released model has one")
+        choose.refuse({"--recipe": recipe, "--data": data}, "the released model has its own")
+        choose.refuse({"--max-drop": max_drop, "--data-dir": data_dir}, "nothing is measured of a file that is copied")
         path = pipeline.copy_released(folder / target.file, out=(out or Path("export")) / folder.name)
     else:
         source = choose.keras_model(model, folder, scheme)

@@ -7,12 +7,14 @@ from typing import Annotated
 
 import typer
 
+from edgecnn.config import RECIPES
+
 DataOption = Annotated[str, typer.Option("--data", help="Data set: digits (embedded) or mnist.")]
 ArchOption = Annotated[str, typer.Option("--arch", help="Architecture by name.")]
 RecipeOption = Annotated[
     str | None,
     typer.Option(
-        "--recipe", help="Training recipe: seed, strong, small or quick. Default: the data set's.", show_default=False
+        "--recipe", help=f"Training recipe: {', '.join(RECIPES)}. Default: the data set's.", show_default=False
     ),
 ]
 EpochsOption = Annotated[int | None, typer.Option("--epochs", help="Epochs at most, instead of the recipe's.")]

@@ -40,7 +40,10 @@ def corrected_biases(
     rounded, biases = clone(model), {}
     for name, kernel in kernels.items():
         layer = rounded.get_layer(name)
-        if name in keep_float or not layer.use_bias:
+        if name in keep_float:
+            continue
+        if not layer.use_bias:  # its rounding is made up for in the layers behind it
+            layer.set_weights([kernel])
             continue
         bias = layer.get_weights()[1]
         layer.set_weights([kernel, bias])

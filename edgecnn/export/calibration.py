@@ -45,7 +45,8 @@ def check(scheme: str, images: NDArray[np.uint8] | None, calibration: str) -> No
         raise ConfigError(f"export {scheme}: 0 calibration images; needs at least 1; pass --calibration-images")
     if scheme != "int8" and calibration != "minmax":
         raise ConfigError(
-            f"export {scheme}: calibration {calibration}; expected minmax, for 16 bits are fine enough for all values"
+            f"export {scheme}: calibration {calibration}; expected minmax, for 16 bits are fine enough for all values; "
+            f"pass --calibration minmax"
         )
 
 

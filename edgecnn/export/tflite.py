@@ -50,7 +50,7 @@ def to_tflite(
     if calibrated:
         converter.target_spec.supported_ops = [_INTEGER_OPERATIONS[scheme]]
         converter.representative_dataset = _generator(representative_dataset)
-    if scheme == "int8" and (calibration != "minmax" or keep_float):
+    if calibrated and scheme == "int8" and (calibration != "minmax" or keep_float):
         return _quantized_as_told(converter, model, representative_dataset, calibration, keep_float)
     return _convert(converter)
 

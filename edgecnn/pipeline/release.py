@@ -11,7 +11,7 @@ from typing import Any
 
 from edgecnn import artifact
 from edgecnn.artifact import RELEASED_QAT, Record, Run
-from edgecnn.config import RunConfig, configure, differences
+from edgecnn.config import Exporting, RunConfig, configure, differences
 from edgecnn.errors import ArtifactError, ConfigError
 from edgecnn.pipeline.compressing import pruned_name
 from edgecnn.pipeline.workspace import read_config
@@ -51,6 +51,9 @@ def release(opened: Run, *, name: str, recipe: str, out: Path, seeds: Path | Non
     )
     several = None if seeds is None else _read_seeds(seeds, config)
     card = model_card(name, records, made=made, bench=measured, seeds=several)
+    for name_ in {RELEASED_QAT, *FILES} - set(records):  # of an earlier release of another recipe
+        for stale in (artifact.record_path(folder / name_), folder / name_):
+            stale.unlink(missing_ok=True)
     for piece in pieces:
         artifact.keep(folder / piece.name, artifact.read_bytes(piece.source), records[piece.name])
     artifact.write_atomic(folder / "bench.json", json.dumps(measured, indent=1) + "\n")
@@ -95,6 +98,7 @@ def _plain(config: RunConfig) -> RunConfig:
         epochs=config.training.epochs,
         sparsity=config.pruning.final_sparsity,
         calibration_images=config.exporting.calibration_images,
+        calibration=config.exporting.calibration,
         max_drop_pp=config.exporting.max_drop_pp,
     )
 
@@ -134,7 +138,9 @@ def _commands(
 ) -> Iterator[str]:
     """Yield the commands that make the run again; `edgecnn run` makes three recipes by itself."""
     pruned, recipe = pruned_name(config.pruning), steps[-1].recipe
-    if recipe in ("baseline", pruned, f"{pruned}-qat"):
+    exports = [recorded[piece.name] for piece in pieces if piece.name in FILES]
+    as_usual = not any(_export_flags(record, config.exporting) for record in exports)
+    if as_usual and recipe in ("baseline", pruned, f"{pruned}-qat"):
         yield f"{command_of(config)} --out {run}"
         return
     yield f"{command_of(config, 'train')} --out {run}"
@@ -142,13 +148,25 @@ def _commands(
     for parent, record in pairwise(students):
         of = "" if parent.recipe == "baseline" else f" --recipe {parent.recipe}"
         yield f"edgecnn {_step_command(config, record, run)}{of}"
-    for record in (recorded[piece.name] for piece in pieces if piece.name in FILES):
-        target = f"--format {Path(record.artifact).suffix[1:]} --scheme {record.scheme}"
-        usual = config.exporting.calibration_images
-        images = record.settings.get("calibration_images", usual)
-        otherwise = f" --calibration-images {images}" if images != usual else ""
-        yield f"edgecnn export {run} --recipe {record.recipe} {target}{otherwise}"
+    for record in exports:
+        target = ["--format", Path(record.artifact).suffix[1:], "--scheme", record.scheme]
+        flags = " ".join([*target, *_export_flags(record, config.exporting)])
+        yield f"edgecnn export {run} --recipe {record.recipe} {flags}"
     yield f"edgecnn bench {run}"
+
+
+def _export_flags(record: Record, usual: Exporting) -> list[str]:
+    """Return the flags of what an export was made with besides its run's settings."""
+    settings, flags = record.settings, []
+    if (images := settings.get("calibration_images", usual.calibration_images)) != usual.calibration_images:
+        flags.append(f"--calibration-images {images}")
+    if "calibration_images" in settings and (method := settings.get("calibration", "minmax")) != usual.calibration:
+        flags.append(f"--calibration {method}")
+    if settings.get("bias_correction"):
+        flags.append("--bias-correction")
+    if (drop_pp := record.metrics.get("drop_pp", 0)) > usual.max_drop_pp:
+        flags.append(f"--max-drop {drop_pp:g}")
+    return flags
 
 
 def _step_command(config: RunConfig, record: Record, run: str) -> str:

@@ -55,7 +55,7 @@ def begin(
     """
     opened = Run(root)
     if teacher is not None:
-        _check_teacher(config, teacher)
+        _check_teacher(config, root, teacher)
     _refuse_other_settings(config, opened)
     data = load_data(config, data_dir=data_dir, observe=observe)
     with artifact.locked(opened):
@@ -66,12 +66,28 @@ def begin(
         yield Workspace(opened, config, data, observe)
 
 
-def _check_teacher(config: RunConfig, teacher: Run) -> None:
-    """Raise `ConfigError` when the recipe has no use for a teacher, `ArtifactError` when the run `teacher` has none."""
+def _check_teacher(config: RunConfig, root: Path, teacher: Run) -> None:
+    """Raise `ConfigError` when the teacher of the run `teacher` is not one for `config`, or `root` has another one.
+
+    Raises `ArtifactError` when there is none, or only a part.
+    """
     if config.teacher is None:
         raise ConfigError(f"--teacher: recipe {config.recipe} learns from no teacher; leave it out, or --recipe strong")
-    if not list(teacher.teacher.glob("*/record.json")):
-        raise ArtifactError(f"{teacher.root}: no teacher there; make one: edgecnn teach --out {teacher.root}")
+    records = [teacher.teacher / str(number) / "record.json" for number in range(config.teacher.members)]
+    if not all(record.exists() for record in records):
+        raise ArtifactError(f"{teacher.root}: no complete teacher there; make one: edgecnn teach --out {teacher.root}")
+    theirs = read_config(teacher)
+    other = [
+        name for name in ("data", "validation_fraction", "teacher") if getattr(theirs, name) != getattr(config, name)
+    ]
+    if other:
+        raise ConfigError(
+            f"--teacher {teacher.root}: its {' and '.join(other)} are not those of recipe {config.recipe} on "
+            f"{config.data}; make one that fits: edgecnn teach --data {config.data} --recipe {config.recipe}"
+        )
+    own = [Run(root).teacher / record.relative_to(teacher.teacher) for record in records]
+    if any(a.exists() and a.read_bytes() != b.read_bytes() for a, b in zip(own, records, strict=True)):
+        raise ConfigError(f"--teacher {teacher.root}: {root} has a teacher of its own already; leave --teacher out")
 
 
 def _refuse_other_settings(config: RunConfig, opened: Run) -> None:
@@ -148,7 +164,10 @@ def share_teacher(run: Run, source: Run) -> None:
     for suffix in (".keras", ".npz", ".json"):  # records last: one says that its model is complete
         for path in sorted(source.teacher.rglob(f"*{suffix}")):
             own = run.teacher / path.relative_to(source.teacher)
-            if not path.name.startswith("checkpoint") and not own.exists():
+            unfinished = path.name.startswith("checkpoint") or (
+                suffix == ".json" and not own.with_name("model.keras").exists()
+            )
+            if not unfinished and not own.exists():
                 artifact.link(path, own)
 
 
@@ -161,7 +180,10 @@ def is_complete(work: Workspace, path: Path, *, settings: dict[str, Any], parent
         raise ArtifactError(
             f"{path}: made with other settings ({record.settings}); choose another run, or remove it and its record"
         )
-    if record.parents != parent_hashes(path, parents) or record.data != described_data(work):
+    # Before splits were one for all seeds, the seed chose it.
+    if record.parents != parent_hashes(path, parents) or {"split_seed": record.seed, **record.data} != described_data(
+        work
+    ):
         raise ArtifactError(
             f"{path}: its parent or data changed since it was made; remove it and its record to make it again"
         )

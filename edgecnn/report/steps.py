@@ -45,7 +45,7 @@ def training_in_words(training: Mapping[str, Any]) -> str:
     words += [f"batch {said.pop('batch_size')}", f"{_epochs(said.pop('epochs'))}{' at most' if patience else ''}"]
     words += [f"patience {patience}"] if patience else []
     averaged = said.pop("average_decay", None)
-    words += [f"weights averaged with decay {averaged}"] if averaged else []
+    words += [f"weights averaged with decay {averaged} in every epoch"] if averaged else []
     words += [f"images distorted ({_listed(distorted)})"] if distorted else []
     return ", ".join([*words, *([_listed(said)] if said else [])])
 

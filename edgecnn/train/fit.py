@@ -11,8 +11,7 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from math import isfinite
 from pathlib import Path
@@ -109,11 +108,13 @@ def fit(
     _compile(model, training, steps, distillation)
     stopping = EarlyStopping(training.patience, first_epoch)
     result = Fit()
-    taught = [distillation and asdict(distillation), lessons and lessons.identity]
+    taught = [distillation and asdict(distillation), lessons and [lessons.identity, len(lessons)]]
     identity = _identity(model, [asdict(training), *taught, seed, first_epoch], train[0])
     best = _resume(model, checkpoint, identity, stopping, result)
     progress = _Progress(steps, training.epochs, observe)
     for epoch in range(len(result.history), training.epochs):
+        if result.history:  # of a checkpoint too: what was refused is not made good by asking again
+            _refuse_hopeless(result.history, model.output_shape[-1], training)
         if result.history and stopping.should_stop(epoch - 1):
             break
         if overfits(result.history, best_epoch=stopping.best_epoch):
@@ -126,14 +127,13 @@ def fit(
         progress.begin(epoch)
         fitted = model.fit(batches, epochs=epoch + 1, initial_epoch=epoch, verbose=0, callbacks=[*callbacks, progress])
         row = {key: float(values[0]) for key, values in fitted.history.items()}
-        with _averaged(model, training):
-            loss, top1 = _evaluate(model, *validation)
-            result.history.append({**row, "val_loss": loss, "val_accuracy": top1})
-            if stopping.improved(epoch, loss):
-                best = model.get_weights()
+        loss, top1 = _evaluate(model, *validation)
+        result.history.append({**row, "val_loss": loss, "val_accuracy": top1})
+        if stopping.improved(epoch, loss):
+            best = model.get_weights()
         _save(model, checkpoint, identity, stopping, result, best)
         progress.end(result.history[-1])
-        _refuse_hopeless(result.history, model.output_shape[-1], training)
+    _refuse_hopeless(result.history, model.output_shape[-1], training)
     progress.finish()
     if best is None:  # an epoch or two that were no numbers, too few to be refused above
         raise _not_a_number(training)
@@ -161,6 +161,7 @@ class _Progress(keras.callbacks.Callback):  # type: ignore[misc]
 
     def end(self, metrics: dict[str, float]) -> None:
         self._metrics = metrics
+        self._observe(self._done, self._total, metrics)
 
     def finish(self) -> None:
         """Report all steps as done, also those that early stopping left out."""
@@ -174,7 +175,7 @@ def _refuse_hopeless(history: list[dict[str, float]], classes: int, training: Tr
         raise _not_a_number(training)
     # Of the training images, for validation may be of averaged weights, which lag behind in the first epochs.
     best = max(epoch["accuracy"] for epoch in history)
-    if len(history) == _CHANCE_EPOCHS and best < 1 / classes + _CHANCE_MARGIN * (1 - 1 / classes):
+    if len(history) >= _CHANCE_EPOCHS and best < 1 / classes + _CHANCE_MARGIN * (1 - 1 / classes):
         raise GateError(
             f"fit: after {len(history)} epochs training top-1 is {best:.1%}, chance is {1 / classes:.1%}; look at the "
             f"learning rate (it is {training.learning_rate}: dead units by a high one, no step by a low one), the "
@@ -207,6 +208,7 @@ def _not_a_number(training: Training) -> GateError:
 
 
 def _compile(model: Any, training: Training, steps: int, distillation: Distillation | None) -> None:
+    # At the end of each `Model.fit`, which here is an epoch, Keras puts the average in the place of the weights.
     averaging = {"use_ema": True, "ema_momentum": training.average_decay} if training.average_decay else {}
     rate = _learning_rate(training, steps)
     if training.weight_decay:
@@ -290,21 +292,6 @@ def _evaluate(model: Any, images: NDArray[np.uint8], labels: NDArray[np.int64]) 
     probabilities = predict(model, images).astype(np.float64)
     own = probabilities[np.arange(len(labels)), labels]
     return float(-np.log(np.maximum(own, 1e-7)).mean()), float((probabilities.argmax(axis=1) == labels).mean())
-
-
-@contextmanager
-def _averaged(model: Any, training: Training) -> Iterator[None]:
-    """Give `model` the moving average of its weights meanwhile (B. Polyak, A. Juditsky, 1992), if it has one."""
-    if not training.average_decay:
-        yield
-        return
-    variables, averages = model.trainable_variables, model.optimizer._model_variables_moving_average
-    trained = [variable.numpy() for variable in variables]
-    for variable, average in zip(variables, averages, strict=True):
-        variable.assign(average)
-    yield
-    for variable, value in zip(variables, trained, strict=True):
-        variable.assign(value)
 
 
 def _reseed(model: Any, seed: int, epoch: int) -> None:
