@@ -1,7 +1,8 @@
 """Read handwriting that is not MNIST's, against the goals: python -m benchmarks.photos. It needs EDGECNN_DATA.
 
-The pictures are for development only, and nothing was trained on them. They were looked at in two halves, by whether
-a file's place in labels.csv is even or odd; constants were chosen on the even half.
+The pictures are for development only, and nothing was trained on them. Counts are given for two halves, by whether a
+file's place in labels.csv is even or odd: mistakes were studied in the even half and on the pages; the count of the
+odd half was seen too when constants were chosen, so it is no test of them.
 """
 
 from __future__ import annotations

@@ -39,12 +39,12 @@ class Steps:
 def find_digit(gray: Gray) -> Steps:
     """Return the digit in `gray` (uint8 [H, W]) and how it was found; raises `ImageError` where there is no ink."""
     upright = dark_on_light(shrunk(cut_to_sheet(shrunk(gray, PHOTO_SIDE))[0], _WORK_SIDE))
-    ink = ink_of(upright, pen=pen_of(ink_of(upright), of_one_digit))
+    ink = ink_of(upright, pen=pen_of(ink_of(upright), of_one_digit, bridge=True))
     mask = ink_mask(ink)
     pen = pen_width(mask)
-    ruleless = without_rules(mask, pen=pen, is_rule=of_one_digit)
+    ruleless = without_rules(mask, pen=pen, is_rule=of_one_digit, bridge=True)
     pen = pen_width(ruleless)
-    ruleless = without_rules(ruleless, pen=pen, is_rule=thinner_than(pen))
+    ruleless = without_rules(ruleless, pen=pen, is_rule=thinner_than(pen), bridge=True)
     digit = _digit(find(ruleless if ruleless.any() else mask), pen)
     rows, columns = np.nonzero(digit)
     is_speck = not len(rows) or max(np.ptp(rows), np.ptp(columns)) < _SPECK * max(digit.shape)
@@ -53,13 +53,13 @@ def find_digit(gray: Gray) -> Steps:
     return Steps(upright, ink, mask, ruleless, digit, shape_like_mnist(solid(ink, digit)))
 
 
-def pen_of(ink: Ink, is_rule: Choice) -> float:
+def pen_of(ink: Ink, is_rule: Choice, *, bridge: bool = False) -> float:
     """Return the width of the pen in pixels: of what is nearly as dark as the darkest ink, which few shadows are."""
     above = ink[ink > threshold(ink)]
     if not len(above):
         return 0.0
     dark = ink > max(above.min(), _DARK * float(np.quantile(above, 0.95)))
-    ruleless = without_rules(dark, pen=pen_width(dark), is_rule=is_rule)
+    ruleless = without_rules(dark, pen=pen_width(dark), is_rule=is_rule, bridge=bridge)
     return pen_width(ruleless if ruleless.any() else dark)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from edgecnn.device.errors import ImageError, ModelError
 from edgecnn.device.preprocessing import checked_gray, read_gray, to_mnist
 from edgecnn.device.runtimes import LoadedModel, TensorSpec, load, read_record
-from edgecnn.device.segment import Page, find_digits
 from edgecnn.device.shape import SIDE
+
+if TYPE_CHECKING:
+    from edgecnn.device.segment import Page
 
 INPUT_SHAPE = (SIDE, SIDE, 1)
 
@@ -68,6 +70,8 @@ class Predictor:
 
     def predict_page(self, image: str | Path | NDArray[np.uint8]) -> list[PlacedPrediction]:
         """Return a prediction for each of several digits, rows from top to bottom and each from left to right."""
+        from edgecnn.device.segment import find_digits  # a start that reads single digits need not pay for it
+
         return self.read(find_digits(_gray(image)))
 
     def read(self, page: Page) -> list[PlacedPrediction]:

@@ -10,7 +10,7 @@ from edgecnn.device.components import Components, Mask, find, run_lengths, witho
 
 _THICK = 2.0  # pen widths; a thicker line is no rule
 _CROSSING = 2.0  # pen widths; a stroke that crosses a rule leaves a gap of no more in it
-_WIDEST_CROSSING = 1 / 12  # of the picture's side; a bold stroke's gap
+_WIDEST_CROSSING = 1 / 12  # of the picture's side: a gap that one bold digit may leave, or two boxes
 _BAND = 0.75  # of a rule's thickness; its pixels lie no further from its middle
 _COVERED = 0.8  # of a rule's length that is ink of its own, neither a gap nor a stroke that crosses
 _SLOPE = 0.15  # rise over run, 8 degrees: paper is held askew, and bends
@@ -27,13 +27,14 @@ _THIN = 0.7  # pen widths; a stroke is never thinner along its whole length
 Choice = Callable[[Components, tuple[int, ...], float], Mask]
 
 
-def without_rules(mask: Mask, *, pen: float, is_rule: Choice) -> Mask:
+def without_rules(mask: Mask, *, pen: float, is_rule: Choice, bridge: bool = False) -> Mask:
     """Return `mask` without its rules, along rows and along columns; `pen` is the width of strokes in pixels.
 
     A rule's pixels lie in short runs across it; where a stroke crosses, the run is long and stays, as when staff lines
-    are taken out of music (C. Dalitz et al., "A comparative study of staff removal algorithms", 2008).
+    are taken out of music (C. Dalitz et al., "A comparative study of staff removal algorithms", 2008). With `bridge` a
+    rule may go on behind a whole digit, or from box to box; but such a gap may also join a rule and what stands by it.
     """
-    return mask & ~_rules(mask, pen, is_rule) & ~_rules(mask.T, pen, is_rule).T
+    return mask & ~_rules(mask, pen, is_rule, bridge) & ~_rules(mask.T, pen, is_rule, bridge).T
 
 
 def without_scraps(mask: Mask, pen: float) -> Mask:
@@ -65,11 +66,12 @@ def longer_than(length: float) -> Choice:
     return lambda lines, _shape, _pen: (lines.widths >= length) & (lines.widths**2 >= _SLIM * lines.areas)
 
 
-def _rules(mask: Mask, pen: float, is_rule: Choice) -> Mask:
+def _rules(mask: Mask, pen: float, is_rule: Choice, bridge: bool) -> Mask:
     """Return the pixels of `mask` that rules along its rows are made of."""
     across = run_lengths(mask.T).T
     thin = mask & (across <= _THICK * pen)
-    lines = find(without_gaps(thin, round(max(_CROSSING * pen, _WIDEST_CROSSING * mask.shape[1]))))
+    crossing = max(_CROSSING * pen, _WIDEST_CROSSING * mask.shape[1] if bridge else 0)
+    lines = find(without_gaps(thin, round(crossing)))
     slim = lines.heights <= _THICK * pen + _SLOPE * lines.widths
     rules = np.zeros(mask.shape, np.bool_)
     for number in np.flatnonzero(slim & is_rule(lines, mask.shape, pen)):

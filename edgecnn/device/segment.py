@@ -77,8 +77,9 @@ def find_digits(gray: Gray) -> Page:
     pen = pen_width(mask)
     # Tables first: nearly all the digits may hang on one.
     ruleless = without_rules(mask, pen=pen, is_rule=tables)
+    ruleless = without_rules(ruleless, pen=pen, is_rule=tables, bridge=True)
     usual = usual_height(find(without_scraps(ruleless, pen)))
-    ruleless = _parts(without_rules(ruleless, pen=pen, is_rule=longer_than(_TOO_LONG * usual)), usual, pen)
+    ruleless = _parts(without_rules(ruleless, pen=pen, is_rule=longer_than(_TOO_LONG * usual), bridge=True), usual, pen)
     glyphs = _glyphs(ruleless, mask & ~ruleless, usual, pen)
     scale = max(gray.shape) / max(photo.shape)
     digits = [
