@@ -22,7 +22,7 @@ struct convolution {
 };
 
 /* Turn the sums of filters `first` to `first + count` at one position into activations. */
-static void store(const struct convolution *c, int first, int count, const int32_t *sums, uint8_t *out)
+static inline void store(const struct convolution *c, int first, int count, const int32_t *sums, uint8_t *out)
 {
     const int32_t *multiplier = c->multiplier + first;
     const int8_t *shift = c->shift + first;

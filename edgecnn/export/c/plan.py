@@ -21,7 +21,9 @@ KERNELS = ("auto", "dense", "sparse")
 # sparse kernel is smaller and, on machines without wide vectors, faster. With AVX-512 VNNI dense ones are faster yet.
 SPARSE_FROM = 0.6
 _ALIGNMENT = 4  # of a tap's two 16-bit numbers, and of words in general
-_TAP_BYTES = 4
+_TAP_BYTES, _SUM_BYTES = 4, 4  # of the sparse kernel
+_POSITIONS_AT_ONCE = 16  # as in sparse.c
+_MOST_SUMS = 128  # at once, if that is more than a row, or the two that are pooled
 _MOST_OFFSET = 0xFFFF  # of a tap, and of every geometry: 16 bits
 
 
@@ -114,6 +116,38 @@ def plan(network: Network, *, kernel: str, where: str) -> Plan:
     return Plan(steps, placed[network.input.tensor], placed[network.output.tensor], arena_bytes)
 
 
+@dataclass(frozen=True)
+class Sums:
+    """How many sums of a filter the sparse kernel makes at once: so many rows, `pitch` from each to the next."""
+
+    rows: int
+    pitch: int
+    room: int
+
+
+def sums_of(layer: Convolution, source: Buffer, target: Buffer) -> Sums:
+    """Return how the sparse kernel goes over a layer's positions: see `struct sparse` in sparse.c."""
+    if is_whole(layer):
+        return Sums(rows=1, pitch=1, room=1)
+    height, width = target.shape[0] * layer.pool, target.shape[1] * layer.pool
+    down, right = layer.stride[0] * source.row, layer.stride[1] * source.column
+    pitch = down if right == 1 else width
+
+    def room(rows: int) -> int:
+        return -(-((rows - 1) * pitch + width) // _POSITIONS_AT_ONCE) * _POSITIONS_AT_ONCE
+
+    # So many rows that the fewest sums are made in vain.
+    fitting = [n for n in range(layer.pool, height + 1, layer.pool) if room(n) <= _MOST_SUMS] or [layer.pool]
+    rows = min(fitting, key=lambda n: -(-height // n) * room(n))
+    return Sums(rows, pitch, room(rows))
+
+
+def most_taps(layer: Convolution) -> int:
+    """Return how many weights of a filter are not zero, at most; they go in pairs."""
+    most = int(np.count_nonzero(layer.kernel.reshape(len(layer.kernel), -1), axis=1).max())
+    return most + most % 2
+
+
 def sparsity(layer: Convolution) -> float:
     """Return the share of zeros among a layer's weights."""
     return 1 - np.count_nonzero(layer.kernel) / layer.kernel.size
@@ -160,8 +194,12 @@ def _buffer(network: Network, kernels: Sequence[str], tensor: int, views: Sequen
         and not making.is_depthwise
         and all(kernels[n] == "sparse" or (is_whole(layer) and border == NO_PADDING) for n, layer in reading)
     )
+    are_neighbours = is_planar or shape[2] == 1
+    flat = [layer for layer in sparse if are_neighbours and isinstance(layer, Convolution) and layer.stride[1] == 1]
     quads = [layer for n, layer in reading if kernels[n] == "dense" and _run(layer, shape) % QUAD]
-    return Buffer(shape, network.zero(views[0]), border, is_planar, tail=QUAD - 1 if quads else 0)
+    return Buffer(
+        shape, network.zero(views[0]), border, is_planar, _POSITIONS_AT_ONCE - 1 if flat else QUAD - 1 if quads else 0
+    )
 
 
 def _run(layer: Layer, shape: Shape) -> int:
@@ -202,8 +240,8 @@ def _placed(
     asked = [(("tensor", tensor), buffer.size + buffer.tail, *lives[tensor]) for tensor, buffer in buffers.items()]
     for n, layer in enumerate(network.layers):
         if kernels[n] == "sparse" and isinstance(layer, Convolution):
-            most = np.count_nonzero(layer.kernel.reshape(len(layer.kernel), -1), axis=1).max()
-            asked.append((("taps", n), _TAP_BYTES * max(1, int(most)), n, n))
+            sums = sums_of(layer, buffers[layer.sources[0].tensor], buffers[layer.target.tensor]).room
+            asked.append((("taps", n), _TAP_BYTES * most_taps(layer) + _SUM_BYTES * sums, n, n))
     offsets = _offsets([(size, first, last) for _, size, first, last in asked])
     found = {key: offset for (key, *_), offset in zip(asked, offsets, strict=True)}
     placed = {tensor: replace(buffer, offset=found["tensor", tensor]) for tensor, buffer in buffers.items()}

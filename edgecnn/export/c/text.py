@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from edgecnn.errors import ArtifactError
 from edgecnn.export.c.network import Addition, Convolution, Network, Pooling, Requantization, Softmax
-from edgecnn.export.c.plan import Buffer, Plan, Step, is_whole, padding_of
+from edgecnn.export.c.plan import Buffer, Plan, Step, is_whole, most_taps, padding_of, sums_of
 from edgecnn.export.c.weights import QUAD, in_quads
 from edgecnn.export.sparse import encode
 
@@ -29,7 +29,7 @@ _ORDER = (
 )  # fmt: skip
 _NEEDS = {
     "dense": ("convolution", "vectors"),
-    "sparse": ("convolution",),
+    "sparse": ("convolution", "vectors"),
     "depthwise": ("convolution",),
     "max_pool": ("pooling",),
     "average_pool": ("pooling",),
@@ -183,7 +183,11 @@ def _sparse(step: Step, name: str, where: str) -> Piece:
     matrix = layer.kernel.reshape(len(layer.kernel), -1)
     encoded = np.frombuffer(encode(matrix), np.uint8)
     steps = int(encoded[: 2 * len(matrix)].view("<u2").sum())
-    fields = {"c": _convolution_fields(step, name, rows=layer.window[0]), "steps": steps}
+    sums = sums_of(layer, step.sources[0], step.target)
+    common = _convolution_fields(step, name, rows=layer.window[0])
+    if not step.sources[0].is_planar:  # a row of the window is one run of memory: read it as the channels of one place
+        common |= {"window_width": 1, "channels": common["window_width"] * common["channels"], "in_channel": 1}
+    fields = {"c": common, "steps": steps, **vars(sums), "most": most_taps(layer)}
     arrays = _arrays(layer, name, "uint8_t", encoded)
     call = _call("convolve_sparse", name, step, f"a + {step.scratch}")
     return _made("sparse", step, arrays, _struct("sparse", name, fields, where), call)
@@ -218,7 +222,7 @@ def _convolution_fields(step: Step, name: str, *, rows: int) -> dict[str, Any]:
         "in_column": source.column,
         "in_channel": source.channel,
         "down": layer.stride[0] * source.row,
-        "right": layer.stride[1] * source.column,
+        "right": 0 if is_whole(layer) else layer.stride[1] * source.column,
         "height": target.shape[0],
         "width": target.shape[1],
         "out_row": target.row,

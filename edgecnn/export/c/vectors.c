@@ -1,5 +1,5 @@
-/* Vector instructions for the dense kernel, where the compiler says that it may use them: per machine the same six
- * small things. With -DPORTABLE, and on all other machines, the dense kernel is plain C. All give the same sums. */
+/* Vector instructions, where the compiler says that it may use them: per machine the same few small things for the dense
+ * kernel. With -DPORTABLE, and on all other machines, kernels are plain C. All give the same sums. */
 
 #if defined(PORTABLE) || !defined(__GNUC__)
 
