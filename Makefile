@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 PEERS = $(VENV)/.peers
 
-.PHONY: demo test browser check bench bench-peers models smoke lock format clean
+.PHONY: demo test browser machines check bench bench-peers models smoke lock format clean
 
 demo: $(READY)  ## the whole job on the embedded digits, then a prediction without TensorFlow
 	$(BIN)/edgecnn run --data digits --out runs/demo
@@ -18,6 +18,12 @@ test: $(READY)  ## all tests; those that need MNIST or a browser skip with that 
 browser:  ## install Chromium from Debian's packages for the tests of the report (needs root)
 	{ command -v chromium && command -v chromedriver; } >/dev/null || { apt-get update -qq && \
 	  DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends chromium chromium-driver >/dev/null; }
+
+machines:  ## install Arm compilers and QEMU's user mode from Debian's packages for the tests of the C export (needs root)
+	{ command -v aarch64-linux-gnu-gcc && command -v arm-linux-gnueabihf-gcc && command -v qemu-aarch64-static; } \
+	  >/dev/null || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends \
+	  gcc libc6-dev gcc-aarch64-linux-gnu libc6-dev-arm64-cross gcc-arm-linux-gnueabihf libc6-dev-armhf-cross \
+	  qemu-user-static >/dev/null; }
 
 check: $(READY)  ## format, lint, types, and that README says what the code does
 	$(BIN)/ruff format --check .
