@@ -20,7 +20,7 @@ from edgecnn.export.tflite import to_tflite
 from edgecnn.inspect.keras import plain_kernels
 from edgecnn.inspect.kernels import lost_zeros
 from edgecnn.inspect.layers import Constant
-from edgecnn.pipeline import AUTO, Target, Workspace, export_model, exports
+from edgecnn.pipeline import AUTO, Target, Workspace, accuracy_line, export_model, exports
 from edgecnn.pipeline.conversion import converted
 from edgecnn.pipeline.sensitivity import _measured, float_layers
 
@@ -227,7 +227,7 @@ def test_a_mixed_export_states_its_layers(fragile: Any, tmp_path: Path) -> None:
     )  # fmt: skip
     assert path.name == "int8-mixed.tflite"
     assert exports.artifact.checked(path).settings["keep_float"] == ["wide"]
-    line = exports.accuracy_line(path)
+    line = accuracy_line(path)
     assert line is not None
     assert "of 40 validation images, parent 100.00 %" in line
     assert line.endswith("; in float: wide")
