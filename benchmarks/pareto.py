@@ -28,6 +28,7 @@ from benchmarks.standings import BENCHMARKS, recording
 from edgecnn import artifact
 from edgecnn.report import figures
 from edgecnn.report.figures import LIGHT
+from edgecnn.report.table import is_sparse
 
 INPUTS = "Inputs"  # the key of the hash in a PNG's metadata
 _OURS, _THEIRS = LIGHT.series[0], LIGHT.muted
@@ -133,7 +134,12 @@ def printed() -> list[dict[str, Any]]:
 def by_parameters(ours: Sequence[dict[str, Any]], theirs: Sequence[dict[str, Any]]) -> Figure:
     """Draw the test error of all networks against their parameters."""
     models = [
-        Drawn(row, row["parameters"], {"o": row["nonzero_parameters"]} if _is_sparse(row) else {}) for row in ours
+        Drawn(
+            row,
+            row["parameters"],
+            {"o": row["nonzero_parameters"]} if is_sparse(row["parameters"], row["nonzero_parameters"]) else {},
+        )
+        for row in ours
     ]
     figure, ax = _axes(height_in=5.8)
     others = []
@@ -195,11 +201,6 @@ class Drawn:
     def interval(self) -> tuple[float, float]:
         """The ends of the interval of its error in percent."""
         return _error(self.row["top1_high"]), _error(self.row["top1_low"])
-
-
-def _is_sparse(row: dict[str, Any]) -> bool:
-    """Return whether zeros are a property of the model: training leaves few by itself."""
-    return bool(row["nonzero_parameters"] < 0.9 * row["parameters"])
 
 
 def _error(top1: float) -> float:

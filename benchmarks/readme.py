@@ -9,7 +9,7 @@ from benchmarks import pareto, standings
 from benchmarks.standings import BENCHMARKS, ROOT, recording
 from edgecnn import config
 from edgecnn.cli import app
-from edgecnn.report.table import SEED_HEADINGS, notes, seed_rows, to_markdown
+from edgecnn.report.table import SEED_HEADINGS, is_sparse, notes, seed_rows, to_markdown
 
 README = ROOT / "README.md"
 
@@ -109,12 +109,12 @@ def released() -> str:
 
 def _released_row(one: standings.Standing) -> list[str]:
     row = one.row
-    dense = row["nonzero_parameters"] > 0.9 * row["parameters"]
+    sparse = is_sparse(row["parameters"], row["nonzero_parameters"])
     top1, low, high = (f"{row[key] * 100:.2f}" for key in ("top1", "top1_low", "top1_high"))
     return [
         one.model,
         one.file,
-        f"{row['parameters']:,}" + ("" if dense else f" ({row['nonzero_parameters']:,})"),
+        f"{row['parameters']:,}" + (f" ({row['nonzero_parameters']:,})" if sparse else ""),
         top1,
         f"{low} to {high}",
         f"{row['size_bytes']:,}",

@@ -8,7 +8,7 @@ from typing import Any
 
 from edgecnn.artifact import Record
 from edgecnn.report.steps import STEP_HEADINGS, step_rows
-from edgecnn.report.table import BENCH_HEADINGS, SEED_HEADINGS, bench_rows, notes, seed_rows, to_markdown
+from edgecnn.report.table import BENCH_HEADINGS, SEED_HEADINGS, bench_rows, is_sparse, notes, seed_rows, to_markdown
 
 _TEMPLATE = """\
 # {name}
@@ -104,13 +104,8 @@ def model_card(
 
 def _parameters(model: Record) -> str:
     return f"{model.parameters:,} parameters" + (
-        f", {model.nonzero_parameters:,} not zero," if _is_sparse(model) else ""
+        f", {model.nonzero_parameters:,} not zero," if is_sparse(model.parameters, model.nonzero_parameters) else ""
     )
-
-
-def _is_sparse(model: Record) -> bool:
-    """Return whether zeros are a property of the model: training leaves few by itself."""
-    return model.nonzero_parameters < 0.9 * model.parameters
 
 
 def _facts(records: Mapping[str, Record], made: Made, bench: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -119,7 +114,7 @@ def _facts(records: Mapping[str, Record], made: Made, bench: dict[str, Any]) -> 
     yield "architecture", f"`{trained.settings['arch']}`, {trained.parameters:,} parameters"
     if model.parameters != trained.parameters:
         yield "made smaller", f"{model.parameters:,} parameters, by structured pruning"
-    if _is_sparse(model):
+    if is_sparse(model.parameters, model.nonzero_parameters):
         share = 1 - model.nonzero_parameters / model.parameters
         yield "sparsity", f"{share:.1%} of the parameters are zero; {model.nonzero_parameters:,} are not"
     sizes = {row["artifact"]: row.get("sparse_bytes") for row in bench["results"]}

@@ -98,6 +98,11 @@ LAYER_COLUMNS = (
 )
 
 
+def is_sparse(parameters: int, nonzero_parameters: int) -> bool:
+    """Return whether zeros are a property of a model with so many parameters: training leaves few by itself."""
+    return nonzero_parameters < 0.9 * parameters
+
+
 def bench_rows(results: Sequence[dict[str, Any]]) -> list[list[str]]:
     """Return one row of cells per measurement, in the order of `BENCH_HEADINGS`; ``-`` where there is no figure."""
     return [

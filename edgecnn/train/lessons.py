@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,9 +50,6 @@ class Lessons(Sequence[Lesson]):
 
     def __getitem__(self, view: Any) -> Any:
         return read_lesson(self.paths[view], identity=self.identity)
-
-    def __iter__(self) -> Iterator[Lesson]:
-        return (self[view] for view in range(len(self)))
 
 
 def make_lesson(
