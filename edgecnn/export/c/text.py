@@ -349,7 +349,7 @@ def _made(file: str, step: Step, arrays: Sequence[Array], struct: str, call: str
     before, after = ("x".join(map(str, view.shape)) for view in (layer.sources[0], layer.target))
     kernel = f", {step.kernel}" if step.kernel else ""
     head = f"/* {_comment(layer.label)}: {before} to {after}{kernel} */"
-    data = "\n".join((head, *map(_array, arrays), struct))
+    data = "\n".join((head, *_constants(arrays), struct))
     return Piece(file, data, sum(array.values.nbytes for array in arrays), call)
 
 
@@ -376,11 +376,19 @@ def _wrapped(text: str, indent: int) -> list[str]:
     return textwrap.wrap(text, _WIDTH, initial_indent=" " * indent, subsequent_indent=" " * indent)
 
 
+def _constants(arrays: Sequence[Array]) -> list[str]:
+    """Return the arrays, or that they are in another build of the file (see the head of model.c)."""
+    if not arrays:
+        return []
+    declared = [f"extern SHARED {array.kind} {array.name}[{array.values.size}];" for array in arrays]
+    return ["#if defined(HOLDS_CONSTANTS)", *map(_array, arrays), "#else", *declared, "#endif"]
+
+
 def _array(array: Array) -> str:
     numbers = _numbers(array.values)
     if array.for_int8 is not None:
         numbers = ["#if defined(INPUTS_ARE_INT8)", *_numbers(array.for_int8), "#else", *numbers, "#endif"]
-    return "\n".join((f"static const {array.kind} {array.name}[{array.values.size}] = {{", *numbers, "};"))
+    return "\n".join((f"SHARED {array.kind} {array.name}[{array.values.size}] = {{", *numbers, "};"))
 
 
 def _numbers(values: NDArray[Any]) -> list[str]:
