@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from functools import partial
 from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -292,7 +293,8 @@ def export(
         return
     if as_c is not None:
         choose.refuse({"--keep-float": keep_float}, "C is made of integers alone")
-    # C is made from the int8 .tflite file.
+    # C is made from the int8 .tflite file, which is not written either when it cannot be.
+    check = partial(pipeline.check_c, **as_c) if as_c else None
     form = "tflite" if as_c else format
     target = pipeline.Target(form, scheme, dynamic_batch, keep_float=kept, bias_correction=bias_correction)
     if scheme not in CALIBRATED:
@@ -304,13 +306,13 @@ def export(
         say(f"exporting {recipe} of run {opened.root}")
         choose.check_recipe(opened, recipe)
         with progress() as observe, pipeline.reopen(opened, **exporting, data_dir=data_dir, observe=observe) as work:
-            path = pipeline.export(work, recipe=recipe, target=target)
+            path = pipeline.export(work, recipe=recipe, target=target, check=check)
     elif folder is not None and target.is_plain and not any(calibrated.values()) and (folder / target.file).exists():
         nothing_else = f"no complete run in {choose.RUNS}/: " if model is None else ""
         say(f"{nothing_else}copying the released {folder.name}, {target.file}")
         choose.refuse({"--recipe": recipe, "--data": data}, "the released model has its own")
         choose.refuse({"--max-drop": max_drop, "--data-dir": data_dir}, "nothing is measured of a file that is copied")
-        path = pipeline.copy_released(folder / target.file, out=(out or Path("export")) / folder.name)
+        path = pipeline.copy_released(folder / target.file, out=(out or Path("export")) / folder.name, check=check)
     else:
         source = choose.keras_model(model, folder, scheme)
         choose.refuse({"--recipe": recipe}, "a model file has one")
@@ -320,7 +322,7 @@ def export(
         into = (out or Path("export")) / (source.parent.name if whole else source.stem)
         with progress() as observe:
             images = pipeline.load_data(settings, data_dir=data_dir, observe=observe)
-            path = pipeline.export_model(source, target=target, out=into, config=settings, data=images)
+            path = pipeline.export_model(source, target=target, out=into, config=settings, data=images, check=check)
     if target.keep_float == pipeline.AUTO and "-mixed" not in path.name:
         say("no layer needs to stay in float")
     _say_accuracy(path)

@@ -12,7 +12,7 @@ from pathlib import Path
 from edgecnn import extras
 from edgecnn.artifact import Run
 from edgecnn.config import SCHEMES, RunConfig
-from edgecnn.pipeline.c_files import export_c
+from edgecnn.pipeline.c_files import check_c, export_c
 from edgecnn.pipeline.compressing import cluster, prune, train_quantized
 from edgecnn.pipeline.conversion import AUTO, Target
 from edgecnn.pipeline.cost import Inspection, float32_beside, images_to_compare, inspected
@@ -46,6 +46,7 @@ __all__ = [
     "bench",
     "bench_run",
     "check_budget",
+    "check_c",
     "cluster",
     "copy_released",
     "export",
