@@ -11,7 +11,6 @@ import contextlib
 import json
 import os
 import platform
-import subprocess
 import sys
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
@@ -71,6 +70,8 @@ def works(name: str) -> Finding:
 
 def try_out(name: str) -> Finding:
     """Import a runtime in a child process and keep what came of it."""
+    import subprocess  # 2 ms, and seldom needed
+
     rung = LADDER[name]
     command = [sys.executable, "-c", _CHILD, rung.module, rung.package]
     try:
