@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from edgecnn.device.canonical import SIDE, checked_gray
 from edgecnn.device.errors import ImageError, ModelError
+from edgecnn.device.plain import read_plain
 from edgecnn.device.preprocessing import to_mnist
 from edgecnn.device.runtimes import LoadedModel, TensorSpec, load, read_record
 
@@ -132,7 +133,11 @@ def _timed(timings_us: dict[str, float], step: str) -> Iterator[None]:
 def _gray(image: str | Path | NDArray[np.uint8]) -> NDArray[np.uint8]:
     if not isinstance(image, str | Path):
         return checked_gray(np.asarray(image))
-    from edgecnn.device.pictures import read_gray  # Pillow: a caller with arrays does without
+    plain = read_plain(Path(image))
+    if plain is not None:
+        width, height, levels = plain
+        return np.frombuffer(levels, np.uint8).reshape(height, width)
+    from edgecnn.device.pictures import read_gray  # Pillow, which takes longer to import than a digit to be read
 
     return read_gray(Path(image))
 
