@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import platform
 import sys
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
@@ -106,8 +105,8 @@ def cpu_name() -> str:
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
             if line.startswith(("model name", "Model", "Hardware", "CPU part")):
-                return f"{platform.machine()} {line.partition(':')[2].strip()}"
-    return platform.machine()
+                return f"{os.uname().machine} {line.partition(':')[2].strip()}"
+    return os.uname().machine
 
 
 def cache_file() -> Path:
