@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgecnn.artifact import Run
+from edgecnn.artifact import EXPORT_SUFFIXES, Run
 from edgecnn.cli.options import (
     CalibrationMethodOption,
     CalibrationOption,
@@ -16,6 +16,7 @@ from edgecnn.cli.options import (
     FormatOption,
     KernelOption,
     MaxDropOption,
+    ModelFormatOption,
     NameOption,
     SchemeOption,
 )
@@ -44,6 +45,7 @@ class Asked:
     calibration: str | None
     kernel: str | None
     name: str | None
+    model_format: str | None
 
     @property
     def folder(self) -> Path:
@@ -65,8 +67,8 @@ def export(
     model: Annotated[
         Path | None,
         typer.Argument(
-            help="Run directory, .keras file, released model by name, for c an int8 .tflite. Default: the latest run, "
-            "else edge35k.",
+            help="Run directory, .keras file, released model by name, for c an int8 .tflite, for bundle any .tflite or "
+            ".onnx with its record. Default: the latest run, else edge35k.",
             show_default=False,
         ),
     ] = None,
@@ -98,8 +100,9 @@ def export(
     calibration: CalibrationMethodOption = None,
     kernel: KernelOption = None,
     name: NameOption = None,
+    model_format: ModelFormatOption = None,
 ) -> None:
-    """Export a model to TFLite, ONNX or C; the last line printed is the path written."""
+    """Export a model to TFLite, ONNX or C, or as a bundle for a board; the last line printed is the path written."""
     asked = Asked(
         model=model,
         format=format,
@@ -116,6 +119,7 @@ def export(
         calibration=calibration,
         kernel=kernel,
         name=name,
+        model_format=model_format,
     )
     print(_exported(asked))
 
@@ -125,10 +129,56 @@ def _exported(asked: Asked) -> Path:
     from edgecnn import pipeline
     from edgecnn.cli import choose
 
+    if asked.format == "bundle":
+        return _bundle(asked)
+    choose.refuse({"--model-format": asked.model_format}, "it is for --format bundle")
     if asked.format == "pyz":
         return pipeline.pack_predictor(asked.folder)
     as_c = choose.c_options(asked.format, asked.scheme, kernel=asked.kernel, name=asked.name)
     return _model(asked) if as_c is None else _c(asked, as_c)
+
+
+def _bundle(asked: Asked) -> Path:
+    """Export the model that goes into it, then the bundle: a folder and an archive; return the archive's path."""
+    from edgecnn import pipeline
+    from edgecnn.cli import choose
+
+    choose.c_options(asked.format, asked.scheme, kernel=asked.kernel, name=asked.name)
+    file, name = _bundled_file(asked) if _is_exported(asked.model) else _bundled_model(asked)
+    folder, archive = pipeline.export_bundle(file, out=asked.folder, name=f"{name}-{file.stem}-{file.suffix[1:]}")
+    say(f"bundle: {folder}, and packed")
+    return archive
+
+
+def _is_exported(model: Path | None) -> bool:
+    return model is not None and model.suffix in EXPORT_SUFFIXES
+
+
+def _bundled_file(asked: Asked) -> tuple[Path, str]:
+    """Return the exported file that was named, and what to call it by."""
+    from edgecnn.cli import choose
+
+    assert asked.model is not None
+    _refuse_for_file(asked, "the file is made already")
+    choose.refuse({"--model-format": asked.model_format}, "the file has one")
+    return asked.model, asked.model.resolve().parent.name
+
+
+def _bundled_model(asked: Asked) -> tuple[Path, str]:
+    """Export the model from a run, a released folder or a .keras file; return its path, and what to call it by."""
+    from edgecnn.cli import choose
+
+    asked = replace(asked, format=asked.model_format or "tflite")
+    target = _target(asked)
+    run, folder = choose.to_export(asked.model)
+    if run is not None:
+        path = _model(replace(asked, model=run.root, out=None))
+        return path, f"{run.root.name}-{path.parent.name}"
+    if folder is not None and _is_released(asked, target, folder):
+        _refuse_for_released(asked)
+        return folder / target.file, folder.name
+    path = _model(asked)
+    return path, path.parent.name
 
 
 def _c(asked: Asked, options: dict[str, str]) -> Path:
@@ -224,10 +274,17 @@ def _released_model(asked: Asked, target: Target, folder: Path) -> Path:
 
     nothing_else = f"no complete run in {choose.RUNS}/: " if asked.model is None else ""
     say(f"{nothing_else}copying the released {folder.name}, {target.file}")
+    _refuse_for_released(asked)
+    return pipeline.copy_released(folder / target.file, out=asked.folder / folder.name)
+
+
+def _refuse_for_released(asked: Asked) -> None:
+    """Refuse what says how to make or measure the model, of a released one that is taken as it is."""
+    from edgecnn.cli import choose
+
     choose.refuse({"--recipe": asked.recipe, "--data": asked.data}, "the released model has its own")
     measuring: dict[str, object] = {"--max-drop": asked.max_drop, "--data-dir": asked.data_dir}
     choose.refuse(measuring, "nothing is measured of a file that is copied")
-    return pipeline.copy_released(folder / target.file, out=asked.folder / folder.name)
 
 
 def _model_of_file(asked: Asked, target: Target, folder: Path | None) -> Path:
