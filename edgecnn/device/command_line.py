@@ -16,20 +16,20 @@ FindModel = Callable[[Path | None, str | None], Path]
 
 
 def main(arguments: Sequence[str] | None = None, *, prog: str = "predict.pyz", find_model: FindModel) -> int:
-    """Parse, predict, print; return the exit code (0, or 2 for bad input).
+    """Parse, predict, print; return the exit code: 0, 2 for bad input, 1 where a self-test finds a difference.
 
     `find_model` returns the model's file for what `--model` and `--runtime` say, either of them None if not given.
     """
     parser = _parser(prog)
     options = parser.parse_args(arguments)
-    if not options.images and not options.doctor:
+    if not options.images and not options.doctor and options.self_test is None:
         parser.error("no images given; give one or more files")
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be one that the terminal cannot show
     if options.doctor:
         return _doctor()
     try:
-        _predict(options, find_model)
+        (_predict if options.self_test is None else _self_test)(options, find_model)
     except DeviceError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
@@ -45,7 +45,7 @@ def model_beside(model: Path | None, _: str | None) -> Path:
     """Return `model`, or the only model in the folder of the program that runs."""
     if model is not None:
         return model
-    folder = Path(sys.argv[0]).resolve().parent
+    folder = _own_folder()
     found = sorted(path for suffix in ("tflite", "onnx") for path in folder.glob(f"*.{suffix}"))
     if len(found) != 1:
         names = ", ".join(path.name for path in found) or "none"
@@ -77,6 +77,14 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     parser.add_argument("--segment", action="store_true", help="several digits on a page: a line, and a box, for each")
     parser.add_argument("--show", type=Path, metavar="DIR", help="folder (or FILE.png) for pictures of what was seen")
     parser.add_argument("--doctor", action="store_true", help="say what board this is, what works and what to install")
+    parser.add_argument(
+        "--self-test",
+        nargs="?",
+        type=Path,
+        const=_own_folder(),
+        metavar="BUNDLE",
+        help="check a bundle's files, and that its scores are the workstation's; default: where predict.pyz lies",
+    )
     return parser
 
 
@@ -94,6 +102,20 @@ def _predict(options: argparse.Namespace, find_model: FindModel) -> None:
         show=options.show,
     ):
         print(line, flush=True)
+
+
+def _self_test(options: argparse.Namespace, _: FindModel) -> None:
+    from edgecnn.device.selftest import self_test
+
+    if options.images:
+        raise DeviceError(f"--self-test: got an image, {options.images[0]}; it has its own; leave it out")
+    for line in self_test(options.self_test, runtime=options.runtime, threads=options.threads):
+        print(line, flush=True)
+
+
+def _own_folder() -> Path:
+    """Return the folder of the program that runs."""
+    return Path(sys.argv[0]).resolve().parent
 
 
 def _doctor() -> int:
