@@ -239,6 +239,17 @@ def test_large_writing_is_found_however_close_it_is_cut(predictor: Predictor, na
         assert margin < top < top + height < margin + 100
 
 
+@needs_release
+@pytest.mark.parametrize("paper", PAPERS)
+def test_a_page_with_one_large_digit(predictor: Predictor, paper: str) -> None:
+    (digit,) = predictor.predict_page(on_paper("two", paper))
+    left, top, width, height = digit.box
+    assert digit.prediction.label == LABELS["two"]
+    assert (abs(left - 138), abs(top - 142)) < (15, 15)
+    assert 90 < width < 150
+    assert 160 < height < 210
+
+
 def test_digits_that_touch_are_cut_apart() -> None:
     mask = np.zeros((40, 70), np.bool_)
     for left in (0, 42):

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecnn.device.components import Components, Mask, find
+from edgecnn.device.errors import ImageError
 from edgecnn.device.paper import Gray, Ink, dark_on_light, ink_mask, ink_of, pen_width, shrunk
-from edgecnn.device.photo import FINE, SCRAP, pen_of, solid
+from edgecnn.device.photo import FINE, SCRAP, find_digit, pen_of, solid
 from edgecnn.device.pictures import PHOTO_SIDE
 from edgecnn.device.quantiles import median
 from edgecnn.device.rules import longer_than, without_rules, without_scraps
@@ -94,7 +95,16 @@ def find_digits(gray: Gray) -> Page:
         for row, line in enumerate(rows_of(glyphs, usual))
         for glyph in line
     ]
-    return Page(upright, ink, mask, ruleless, digits)
+    return Page(upright, ink, mask, ruleless, digits or _alone(gray))
+
+
+def _alone(gray: Gray) -> list[Found]:
+    """Return the one digit of a picture that is no page, if there is any."""
+    try:
+        steps = find_digit(gray)
+    except ImageError:
+        return []
+    return [Found(steps.box, 0, steps.pixels)]
 
 
 def _with_room(upright: Gray) -> tuple[Gray, int]:
