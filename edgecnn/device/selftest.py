@@ -6,13 +6,13 @@ workstation; the scores of those pixels, and of their turned and mirrored copies
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgecnn.device.digest import sha256
 from edgecnn.device.errors import DeviceError, DifferenceError
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def check_sums(folder: Path) -> int:
 
 def _check_sum(path: Path, expected: str) -> None:
     try:
-        got = hashlib.sha256(path.read_bytes()).hexdigest()
+        got = sha256(path.read_bytes())
     except OSError as error:
         raise DeviceError(
             f"{path}: {SUMS} names it, and it cannot be read ({error.strerror}); copy the bundle again"
@@ -106,7 +106,8 @@ def _expected(folder: Path) -> dict[str, Any]:
 def _check_pixels(folder: Path) -> str:
     import numpy as np
 
-    from edgecnn.device.preprocessing import read_gray, to_mnist
+    from edgecnn.device.pictures import read_gray
+    from edgecnn.device.preprocessing import to_mnist
 
     got = to_mnist(read_gray(folder / IMAGE)).astype(int)
     difference = int(np.abs(got - _pixels(folder)).max())
@@ -145,7 +146,7 @@ def _check_scores(folder: Path, predictor: Predictor, expected: dict[str, Any]) 
 def _pixels(folder: Path) -> NDArray[np.uint8]:
     import numpy as np
 
-    from edgecnn.device.shape import SIDE
+    from edgecnn.device.canonical import SIDE
 
     content = (folder / PIXELS).read_bytes()
     if len(content) != SIDE * SIDE:

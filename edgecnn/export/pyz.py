@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import marshal
 import zipfile
+from importlib.util import MAGIC_NUMBER
 from pathlib import Path
 
 # A self-test first looks whether this very file is whole: none of it is to be trusted before.
@@ -29,16 +31,34 @@ sys.exit(main(find_model=model_beside))
 def to_pyz() -> bytes:
     """Return the file's content: the device package and nothing else of edgecnn; always the same bytes.
 
-    It is what `zipapp` makes; that writes the local time into it, which is another in every time zone.
+    It is laid out as `zipapp` does; that writes the local time into it, which is another in every time zone. Beside
+    each source lies its bytecode, which a Python of the same minor version takes (a zip file has no place to keep what
+    it compiles); any other one compiles the source at every start.
     """
     package = Path(__file__).resolve().parents[1]
     sources = [package / "__init__.py", *sorted((package / "device").glob("*.py"))]
-    files = {str(path.relative_to(package.parent)): path.read_bytes() for path in sources}
+    texts = {"__main__.py": _MAIN} | {str(path.relative_to(package.parent)): path.read_text() for path in sources}
     archive = io.BytesIO(b"#!/usr/bin/env python3\n")
     archive.seek(0, io.SEEK_END)
     with zipfile.ZipFile(archive, "a") as packed:
-        for name, content in {"__main__.py": _MAIN.encode(), **files}.items():
-            member = zipfile.ZipInfo(name)  # of 1980, the earliest date that a zip file can hold
-            member.create_system, member.external_attr = 3, 0o100644 << 16
-            packed.writestr(member, content)
+        for name, text in texts.items():
+            packed.writestr(_member(name), text)
+            packed.writestr(_member(f"{name}c"), _bytecode(text, name))
     return archive.getvalue()
+
+
+def _member(name: str) -> zipfile.ZipInfo:
+    """Return a file's entry, dated 1980, the earliest that a zip file can hold."""
+    member = zipfile.ZipInfo(name)
+    member.create_system, member.external_attr = 3, 0o100644 << 16  # of Unix, for all to read
+    return member
+
+
+def _bytecode(source: str, name: str) -> bytes:
+    """Return a .pyc file that is not compared with its source (PEP 552).
+
+    marshal's later versions than 2 note which objects were shared in this process, which differs between runs.
+    """
+    code = compile(source, name, "exec", dont_inherit=True, optimize=0)
+    unchecked = (1).to_bytes(4, "little") + bytes(8)
+    return MAGIC_NUMBER + unchecked + marshal.dumps(code, 2)

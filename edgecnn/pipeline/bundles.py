@@ -84,7 +84,8 @@ def _model_files(model: Path) -> dict[str, bytes]:
 def _self_test_files(predictor: Predictor, record: Record) -> dict[str, bytes]:
     """Return a picture, its pixels, and the scores that this machine computes for them and their copies."""
     from edgecnn.device import selftest
-    from edgecnn.device.preprocessing import read_gray, to_mnist
+    from edgecnn.device.pictures import read_gray
+    from edgecnn.device.preprocessing import to_mnist
 
     picture = artifact.for_the_board(_IMAGE)
     pixels = to_mnist(read_gray(picture))
