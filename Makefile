@@ -11,8 +11,9 @@ PI ?= $(or $(EDGECNN_PI),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/edgecnn/pi)
 
 demo: $(READY)  ## the whole job on the embedded digits, then a prediction without TensorFlow
 	$(BIN)/edgecnn run --data digits --out runs/demo
-	$(BIN)/edgecnn export --format pyz --out runs/demo
-	$(BIN)/python -I runs/demo/predict.pyz --model runs/demo/export/baseline/int8.tflite deploy/seven.png
+	$(BIN)/edgecnn export runs/demo --format bundle --out runs/demo/board
+	$(BIN)/python -I runs/demo/board/demo-baseline-int8-tflite/predict.pyz --self-test
+	$(BIN)/python -I runs/demo/board/demo-baseline-int8-tflite/predict.pyz deploy/seven.png
 
 test: $(READY)  ## all tests; those that need MNIST or a browser skip with that reason where it is absent
 	$(BIN)/pytest -n auto --dist worksteal
@@ -48,6 +49,8 @@ smoke: $(READY)  ## build the wheel, install it with the runtime's dependencies 
 	$(PYTHON) -m venv $(VENV)-smoke
 	$(VENV)-smoke/bin/pip install --quiet "$$(ls $(CURDIR)/dist/*.whl)[litert]"
 	cd / && $(abspath $(VENV))-smoke/bin/python -I -m edgecnn predict $(CURDIR)/deploy/seven.png
+	cd / && $(abspath $(VENV))-smoke/bin/python -I -m edgecnn export edge35k --format bundle --out $(CURDIR)/dist
+	$(VENV)-smoke/bin/python -I dist/edge35k-int8-tflite/predict.pyz --self-test
 	rm -rf $(VENV)-smoke
 
 bench: $(READY)  ## measure the released models (ratios: to edge35k, named first) and the time of the commands; write the figures into README.md

@@ -31,7 +31,7 @@ sys.exit(main(find_model=model_beside))
 def to_pyz() -> bytes:
     """Return the file's content: the device package and nothing else of edgecnn; always the same bytes.
 
-    It is what `zipapp` makes; that writes the local time into it, which is another in every time zone. Beside each
+    It is laid out as `zipapp` does; that writes the local time into it, which is another in every time zone. Beside each
     source lies its bytecode, which a Python of the same minor version takes (a zip file has no place to keep what it
     compiles); any other one compiles the source at every start.
     """
@@ -49,8 +49,9 @@ def to_pyz() -> bytes:
 
 
 def _member(name: str) -> zipfile.ZipInfo:
-    member = zipfile.ZipInfo(name)  # of 1980, the earliest date that a zip file can hold
-    member.create_system, member.external_attr = 3, 0o100644 << 16
+    """Return a file's entry, dated 1980, the earliest that a zip file can hold."""
+    member = zipfile.ZipInfo(name)
+    member.create_system, member.external_attr = 3, 0o100644 << 16  # of Unix, for all to read
     return member
 
 
