@@ -148,7 +148,9 @@ def test_json_holds_results_and_errors(start: Callable[..., Watching], tmp_path:
     watching = start("--json")
     where, line = watching.line()
     assert where == "stdout"
-    assert "bad.png: not a readable image" in json.loads(line)["error"]
+    value = json.loads(line)
+    assert value["image"] == str(tmp_path / "in" / "bad.png")
+    assert "bad.png: not a readable image" in value["error"]
     shutil.copy(SEVEN, tmp_path / "in" / "good.png")
     value = json.loads(watching.line()[1])
     assert (value["image"], value["label"]) == (str(tmp_path / "in" / "good.png"), "7")
@@ -213,6 +215,10 @@ class Clock:
         return self.now > 20
 
 
+def said_of(folder: Path, read: Callable[[Path], list[str]], *, wait: Callable[[float], bool]) -> list[str]:
+    return [str(said) for _, said in watch(folder, read, wait=wait)]
+
+
 def test_a_file_that_changes_while_it_is_read_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, read = tmp_path / "a", []
 
@@ -224,7 +230,7 @@ def test_a_file_that_changes_while_it_is_read_is_read_again(tmp_path: Path, monk
 
     path.write_text("half")
     clock = Clock(monkeypatch)
-    assert list(watch(tmp_path, first_half_then_all, wait=clock.wait)) == ["all of it"]
+    assert said_of(tmp_path, first_half_then_all, wait=clock.wait) == ["all of it"]
     assert read == ["half", "all of it"]
 
 
@@ -239,7 +245,7 @@ def test_what_cannot_be_read_yet_is_tried_once_more_before_it_is_an_error(
         raise ImageError(f"{path.name}: half")
 
     (tmp_path / "a").write_text("half")
-    assert [str(said) for said in watch(tmp_path, refuse, wait=clock.wait)] == ["a: half"]
+    assert said_of(tmp_path, refuse, wait=clock.wait) == ["a: half"]
     assert len(tries) == 2
 
 
@@ -249,8 +255,8 @@ def test_what_nobody_thought_of_does_not_end_the_watch(tmp_path: Path, monkeypat
 
     for name in "ab":
         (tmp_path / name).write_text("")
-    said = list(watch(tmp_path, divide, wait=Clock(monkeypatch).wait))
-    assert sorted(map(str, said)) == [
+    said = said_of(tmp_path, divide, wait=Clock(monkeypatch).wait)
+    assert sorted(said) == [
         f"{tmp_path / 'a'}: cannot be predicted (ZeroDivisionError: division by zero)",
         "1.0",
     ]
@@ -262,7 +268,7 @@ def test_a_model_that_is_bad_for_all_ends_the_watch(tmp_path: Path, monkeypatch:
 
     (tmp_path / "a").write_text("")
     with pytest.raises(ModelError, match="no probabilities"):
-        list(watch(tmp_path, refuse, wait=Clock(monkeypatch).wait))
+        said_of(tmp_path, refuse, wait=Clock(monkeypatch).wait)
 
 
 def test_files_that_are_gone_are_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -282,7 +288,7 @@ def test_files_that_are_gone_are_forgotten(tmp_path: Path, monkeypatch: pytest.M
     clock = Clock(
         monkeypatch, *(event for number in range(40) for event in (lambda n=number: put(n), *[str] * 3, away))
     )
-    said = list(watch(tmp_path, lambda path: [path.name], wait=clock.wait))
+    said = said_of(tmp_path, lambda path: [path.name], wait=clock.wait)
     assert said == [str(number) for number in range(40)]
     assert max(sizes) == 1
 
@@ -292,7 +298,7 @@ def test_the_oldest_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         (tmp_path / name).write_text("")
         os.utime(tmp_path / name, (1000 - age, 1000 - age))
     clock = Clock(monkeypatch)
-    assert list(watch(tmp_path, lambda path: [path.name], wait=clock.wait)) == ["b", "a", "c"]
+    assert said_of(tmp_path, lambda path: [path.name], wait=clock.wait) == ["b", "a", "c"]
 
 
 def test_every_truncation_is_told_from_the_whole(tmp_path: Path) -> None:

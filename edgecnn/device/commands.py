@@ -60,9 +60,9 @@ def watch_folder(
         raise DeviceError(f"--show: {show} is where --watch looks for pictures; give another folder")
     predictor = Predictor(model, runtime=runtime, threads=threads)
     read = partial(_lines, predictor, as_json=as_json, segment=segment, show=show)
-    for said in watch(folder, read, wait=stop.wait):
+    for path, said in watch(folder, read, wait=stop.wait):
         is_for_machines = as_json and isinstance(said, DeviceError)
-        yield json.dumps({"error": str(said)}) if is_for_machines else said
+        yield json.dumps({"image": str(path), "error": str(said)}) if is_for_machines else said
 
 
 def watch_camera(

@@ -17,6 +17,7 @@ from edgecnn.device.errors import DeviceError, ImageError, ModelError, RuntimeMi
 POLL_S = 0.2
 STILL_S = 0.4  # without a change, and a file is taken for whole ...
 PATIENCE_S = 3.0  # ... but if it cannot be read then, it gets so long until that is an error
+_REST = 4.0  # times as long as a look took: of a very large folder a fifth of the time is spent looking
 _UNFINISHED = (".part", ".partial", ".filepart", ".tmp", ".crdownload", ".download", "~")
 
 Stamp = tuple[int, int, int]
@@ -34,8 +35,8 @@ class _File:
 
 def watch(
     folder: Path, read: Callable[[Path], Iterable[str]], *, wait: Callable[[float], bool]
-) -> Iterator[str | DeviceError]:
-    """Yield what `read` says of every file in `folder`, or the error that it raises, until `wait` returns True.
+) -> Iterator[tuple[Path, str | DeviceError]]:
+    """Yield each file in `folder` with a line that `read` says of it, or its error, until `wait` returns True.
 
     What is there at the start comes first, the oldest first. A file that is replaced or changed comes again. Names
     that begin with a dot or end like an unfinished download's, and folders, are left out. `wait` is called with
@@ -45,10 +46,13 @@ def watch(
     """
     known: dict[str, _File] = {}
     while True:
+        started = monotonic()
         known = _looked_at(folder, known)
+        took_s = monotonic() - started
         for name in _ready(known):
-            yield from _said_of(folder / name, known[name], read)
-        if wait(POLL_S):
+            for said in _said_of(folder / name, known[name], read):
+                yield folder / name, said
+        if wait(max(POLL_S, _REST * took_s)):
             return
 
 
