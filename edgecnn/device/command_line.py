@@ -61,6 +61,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     parser = _Parser(
         prog=prog,
         description="Classify images with a TFLite or ONNX model.",
+        epilog="Exit codes: 0 done (--watch, --camera: SIGTERM), 1 the self-test differs, 2 bad input, 130 Ctrl-C.",
         allow_abbrev=False,
         # The terminal's width, which argparse asks for at every start, would import shutil and with it bz2 and lzma.
         formatter_class=lambda prog: argparse.HelpFormatter(prog, width=100),
