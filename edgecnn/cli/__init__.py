@@ -477,7 +477,7 @@ def main() -> NoReturn:
         app(standalone_mode=True)
     except SystemExit as ended:
         if ended.code == 130:
-            say("interrupted; the same command goes on where it was")
+            say("interrupted; a run goes on where it was when the same command is given again")
         raise
     except (EdgecnnError, DeviceError) as error:
         _fail(str(error), error.exit_code)

@@ -31,9 +31,9 @@ sys.exit(main(find_model=model_beside))
 def to_pyz() -> bytes:
     """Return the file's content: the device package and nothing else of edgecnn; always the same bytes.
 
-    It is laid out as `zipapp` does; that writes the local time into it, which is another in every time zone. Beside each
-    source lies its bytecode, which a Python of the same minor version takes (a zip file has no place to keep what it
-    compiles); any other one compiles the source at every start.
+    It is laid out as `zipapp` does; that writes the local time into it, which is another in every time zone.
+    Beside each source lies its bytecode, which a Python of the same minor version takes (a zip file has no place to
+    keep what it compiles); any other one compiles the source at every start.
     """
     package = Path(__file__).resolve().parents[1]
     paths = [package / "__init__.py", *sorted((package / "device").rglob("*.*"))]
