@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from edgecnn.device.paper import Gray
     from edgecnn.device.stop import Stop
 
-NOTHING = "-"  # in place of a label, where there is no digit
+NOTHING = "-"  # in place of a label, where no digit is seen
 
 
 def predict_files(
@@ -103,7 +103,8 @@ def _frame(predictor: Predictor, number: int, gray: Gray, as_json: bool) -> tupl
     except ImageError as error:
         said = json.dumps({"image": name, "error": str(error)}) if as_json else f"{name}\t{NOTHING}\t{error}"
         return NOTHING, said
-    return prediction.label, _line(predictor, name, prediction, as_json)
+    answer = prediction.label if prediction.accepted else NOTHING
+    return answer, _line(predictor, name, prediction, as_json)
 
 
 def _lines(predictor: Predictor, image: Path, *, as_json: bool, segment: bool, show: Path | None) -> Iterator[str]:

@@ -130,10 +130,10 @@ def _check_replaceable(folder: Path) -> None:
 
     if not folder.exists():
         return
-    listed = {line.split("  ")[-1] for line in _lines(folder / SUMS)} | {SUMS}
-    others = (
-        sorted(path.name for path in folder.iterdir() if path.name not in listed) if folder.is_dir() else ["no folder"]
-    )
+    if not folder.is_dir():
+        raise ArtifactError(f"{folder}: is there, and is no folder; move it away or choose another --out")
+    of_bundle = {line.split("  ")[-1] for line in _lines(folder / SUMS)} | {SUMS}
+    others = sorted(path.name for path in folder.iterdir() if path.name not in of_bundle)
     if others:
         raise ArtifactError(
             f"{folder}: is there, and holds {others[0]}, which is of no bundle; move it away or choose another --out"
