@@ -70,6 +70,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     parser.add_argument("--json", action="store_true", help="one JSON object per line")
     parser.add_argument("--segment", action="store_true", help="several digits on a page: a line, and a box, for each")
     parser.add_argument("--show", type=Path, metavar="DIR", help="folder (or FILE.png) for pictures of what was seen")
+    parser.add_argument("--stats", type=Path, metavar="FILE", help="count there what is met; warn when it drifts")
     parser.add_argument("--doctor", action="store_true", help="say what board this is, what works and what to install")
     return parser
 
@@ -86,6 +87,8 @@ def _predict(options: argparse.Namespace, find_model: FindModel) -> None:
         as_json=options.json,
         segment=options.segment,
         show=options.show,
+        stats=options.stats,
+        warn=lambda line: print(f"warning: {line}", file=sys.stderr),
     ):
         print(line, flush=True)
 

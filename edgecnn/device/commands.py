@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from edgecnn.device.errors import DeviceError
-from edgecnn.device.predictor import PlacedPrediction, Predictor
+from edgecnn.device.predictor import PlacedPrediction, Prediction, Predictor
 
 
 def predict_files(
@@ -20,17 +20,30 @@ def predict_files(
     as_json: bool,
     segment: bool = False,
     show: Path | None = None,
+    stats: Path | None = None,
+    warn: Callable[[str], None] = lambda line: None,
 ) -> Iterator[str]:
     """Yield a line an image: ``digit.png  7  0.998``, or JSON with all probabilities; `segment`: a line a digit.
 
-    Images are predicted one by one, so that a bad one stops the rest but loses none before it. `show` is a folder, or
-    a .png for a single image, for a picture of what was seen.
+    A line of what is not to be trusted ends in ``rejected: `` and the reason. Images are predicted one by one, so that
+    a bad one stops the rest but loses none before it. `show` is a folder, or a .png for a single image, for a picture
+    of what was seen. `stats` is a file of counts to add to; `warn` is called with a line for each that is not as in
+    training.
     """
     if show is not None and show.suffix.lower() == ".png" and len(images) > 1:
         raise DeviceError(f"--show: {show} for {len(images)} images; expected a folder; leave .png out")
-    predictor = Predictor(model, runtime=runtime, threads=threads)
-    for image in images:
-        yield from (_page if segment else _digit)(predictor, image, as_json, show)
+    counted = None
+    if stats is not None:
+        from edgecnn.device.stats import stats_of
+
+        counted = stats_of(model, stats)
+    predictor = Predictor(model, runtime=runtime, threads=threads, watch=None if counted is None else counted.add)
+    try:
+        for image in images:
+            yield from (_page if segment else _digit)(predictor, image, as_json, show)
+    finally:
+        for line in counted.save() if counted else ():
+            warn(f"{stats}: {line}")
 
 
 def _digit(predictor: Predictor, image: Path, as_json: bool, show: Path | None) -> Iterator[str]:
@@ -39,12 +52,13 @@ def _digit(predictor: Predictor, image: Path, as_json: bool, show: Path | None) 
         from edgecnn.device import show as drawing
         from edgecnn.device.preprocessing import read_gray
 
-        caption = f"{image.name}: {prediction.label}, probability {prediction.probability:.3f}"
+        refused = f", rejected: {prediction.reason}" if prediction.reason else ""
+        caption = f"{image.name}: {prediction.label}, probability {prediction.probability:.3f}{refused}"
         drawing.save(drawing.contact_sheet(drawing.steps(read_gray(image)), caption), drawing.place(show, image))
     if as_json:
         yield json.dumps({"image": str(image), "runtime": predictor.model.runtime, **asdict(prediction)})
     else:
-        yield f"{_one_field(image)}\t{prediction.label}\t{prediction.probability:.3f}"
+        yield f"{_one_field(image)}\t{_told(prediction)}"
 
 
 def _page(predictor: Predictor, image: Path, as_json: bool, show: Path | None) -> Iterator[str]:
@@ -57,8 +71,7 @@ def _page(predictor: Predictor, image: Path, as_json: bool, show: Path | None) -
     if show is not None:
         from edgecnn.device import show as drawing
 
-        labels = [digit.prediction.label for digit in digits]
-        drawing.save(drawing.boxed_page(gray, page, labels), drawing.place(show, image))
+        drawing.save(drawing.boxed_page(gray, page, [digit.prediction for digit in digits]), drawing.place(show, image))
     if as_json:
         found = [{"row": digit.row, "box": digit.box, **asdict(digit.prediction)} for digit in digits]
         yield json.dumps(
@@ -67,8 +80,13 @@ def _page(predictor: Predictor, image: Path, as_json: bool, show: Path | None) -
     else:
         for digit in digits:
             box = "\t".join(map(str, digit.box))
-            prediction = digit.prediction
-            yield f"{_one_field(image)}\t{digit.row}\t{box}\t{prediction.label}\t{prediction.probability:.3f}"
+            yield f"{_one_field(image)}\t{digit.row}\t{box}\t{_told(digit.prediction)}"
+
+
+def _told(prediction: Prediction) -> str:
+    """Return label and probability as fields of a row, and a third that says why if it is not to be trusted."""
+    refused = f"\trejected: {prediction.reason}" if not prediction.accepted else ""
+    return f"{prediction.label}\t{prediction.probability:.3f}{refused}"
 
 
 def _rows(digits: Sequence[PlacedPrediction]) -> list[list[str]]:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from edgecnn.device.errors import ImageError
+from edgecnn.device.errors import ImageError, NoInkError
 from edgecnn.device.photo import PHOTO_SIDE, find_digit
 from edgecnn.device.shape import BOX, SIDE, centre_of_mass
 
@@ -52,23 +52,31 @@ def to_mnist(gray: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return `gray` (uint8 [H, W], ink darker or lighter than the paper) as uint8 [28, 28] in MNIST's convention.
 
     A canonical image passes through unchanged; of any other the digit is found and brought into that shape. Raises
-    `ImageError` for an array that is no picture and for one without ink.
+    `ImageError` for an array that is no picture, and `NoInkError`, which is one, for a picture without ink.
     """
+    return look(gray)[0]
+
+
+def look(gray: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], bool]:
+    """Return what `to_mnist` does, and whether more digits stand beside that one; of a canonical image nobody asks."""
     as_it_is = canonical(gray)
-    return find_digit(gray).pixels if as_it_is is None else as_it_is
+    if as_it_is is not None:
+        return as_it_is, False
+    steps = find_digit(gray)
+    return steps.pixels, steps.is_one_of_several
 
 
 def canonical(gray: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
     """Return a picture that is MNIST's already, turned over if black on white; None for any other.
 
     That is 28x28, ink on nothing but paper, within 20x20 and centred by mass, as all of MNIST's 70,000 images are.
-    Raises `ImageError` for an array that is no picture and for one that is larger and without ink.
+    Raises `ImageError` for an array that is no picture, `NoInkError` for a larger one that is of one level.
     """
     checked_gray(gray)
     if gray.shape == (SIDE, SIDE):
         return next((ink for ink in (gray, 255 - gray) if _is_canonical(ink)), None)
     if gray.max() == gray.min():
-        raise ImageError(f"image: every pixel is {gray.max()}; expected a digit on paper")
+        raise NoInkError(f"image: every pixel is {gray.max()}; expected a digit on paper")
     return None
 
 
