@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 from edgecnn.device.components import Components, Mask, find
 from edgecnn.device.errors import NoInkError
 from edgecnn.device.paper import Gray, Ink, dark_on_light, ink_mask, ink_of, pen_width, shrunk, threshold
+from edgecnn.device.pictures import PHOTO_SIDE
+from edgecnn.device.quantiles import median, quantile
 from edgecnn.device.rules import Choice, of_one_digit, thinner_than, without_rules
 from edgecnn.device.shape import shape_like_mnist
 from edgecnn.device.sheet import cut_to_sheet
 
-PHOTO_SIDE = 2048  # pixels of the longer side; more shows nothing of handwriting
 SCRAP = 0.03  # of the digit's area: smaller pieces are specks
 FINE = 0.5  # pen widths: thinner pieces are scraps of rules
 _WORK_SIDE = 768  # pixels, where there is one digit; enough for one that fills a tenth of it
@@ -31,6 +32,7 @@ _APART = 0.15  # of the digit's longer side: pieces that are further away are no
 class Steps:
     """A picture dark on light, its ink, that as a mask, the mask without rules, the digit, and it as uint8 [28, 28].
 
+    `box` is where the digit lies in the picture that was given: left, top, width and height in pixels.
     `is_one_of_several` says that more of the digit's size stands beside it.
     """
 
@@ -40,12 +42,15 @@ class Steps:
     ruleless: Mask
     digit: Mask
     pixels: Gray
+    box: tuple[int, int, int, int]
     is_one_of_several: bool
 
 
 def find_digit(gray: Gray) -> Steps:
     """Return the digit in `gray` (uint8 [H, W]) and how it was found; raises `NoInkError` where there is no ink."""
-    upright = dark_on_light(shrunk(cut_to_sheet(shrunk(gray, PHOTO_SIDE))[0], _WORK_SIDE))
+    photo = shrunk(gray, PHOTO_SIDE)
+    sheet, top, left = cut_to_sheet(photo)
+    upright = dark_on_light(shrunk(sheet, _WORK_SIDE))
     ink = ink_of(upright, pen=pen_of(ink_of(upright), of_one_digit, bridge=True))
     mask = ink_mask(ink)
     pen = pen_width(mask)
@@ -59,8 +64,12 @@ def find_digit(gray: Gray) -> Steps:
     is_speck = not len(rows) or max(np.ptp(rows), np.ptp(columns)) < _SPECK * max(digit.shape)
     if is_speck and 2 * len(rows) <= ruleless.sum():  # a small spot alone on clean paper is meant
         raise NoInkError("image: no ink stands out from the paper; expected a digit on paper")
+    scale, fine = max(gray.shape) / max(photo.shape), max(sheet.shape) / max(upright.shape)
+    row, column, height, width = (fine * length for length in _extent(digit, pen))
+    left, top, width, height = (round(scale * length) for length in (left + column, top + row, width, height))
     pixels = shape_like_mnist(solid(ink, digit))
-    return Steps(upright, ink, mask, ruleless, digit, pixels, _is_one_of_several(pieces, chosen, pen))
+    several = _is_one_of_several(pieces, chosen, pen)
+    return Steps(upright, ink, mask, ruleless, digit, pixels, (left, top, width, height), several)
 
 
 def pen_of(ink: Ink, is_rule: Choice, *, bridge: bool = False) -> float:
@@ -68,7 +77,7 @@ def pen_of(ink: Ink, is_rule: Choice, *, bridge: bool = False) -> float:
     above = ink[ink > threshold(ink)]
     if not len(above):
         return 0.0
-    dark = ink > max(above.min(), _DARK * float(np.quantile(above, 0.95)))
+    dark = ink > max(above.min(), _DARK * quantile(above, 0.95))
     ruleless = without_rules(dark, pen=pen_width(dark), is_rule=is_rule, bridge=bridge)
     return pen_width(ruleless if ruleless.any() else dark)
 
@@ -78,8 +87,14 @@ def solid(ink: Ink, digit: Mask) -> NDArray[np.uint8]:
     near = np.pad(digit, 1)
     near = near[1:-1] | near[:-2] | near[2:]
     near = near[:, 1:-1] | near[:, :-2] | near[:, 2:]
-    level = max(float(np.median(ink[digit])), 1e-3)
+    level = max(median(ink[digit]), 1e-3)
     return (255 * np.where(near, ink / level, 0).clip(0, 1)).astype(np.uint8)
+
+
+def _extent(digit: Mask, pen: float) -> tuple[int, int, int, int]:
+    """Return first row, first column, height and width of a digit, without a rule that hangs on it."""
+    rows, columns = (np.flatnonzero(count > min(FINE * pen, count.max() - 1)) for count in (digit.sum(1), digit.sum(0)))
+    return int(rows[0]), int(columns[0]), int(np.ptp(rows)) + 1, int(np.ptp(columns)) + 1
 
 
 def _digit(pieces: Components, pen: float) -> NDArray[np.bool_]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import json
 import math
 import os
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecnn.device.digest import sha256
 from edgecnn.device.errors import DeviceError, ModelError
 from edgecnn.device.runtimes import read_model, read_record
 
@@ -69,7 +69,7 @@ class Seen:
 def stats_of(model: Path, file: Path) -> Stats:
     """Return the counts in `file` of a model's file, to be compared with what the record beside that knows."""
     record = read_record(model)
-    identity = record.get("sha256") or hashlib.sha256(read_model(model)).hexdigest()
+    identity = record.get("sha256") or sha256(read_model(model))
     kept = (record.get("decision") or {}).get("seen")
     try:
         known = None if kept is None else counts_from(kept)

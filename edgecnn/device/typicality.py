@@ -6,7 +6,7 @@ It was trained on the model's training images and on pictures that are none, and
 
 from __future__ import annotations
 
-import base64
+from binascii import a2b_base64, b2a_base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -53,7 +53,7 @@ def packed(layers: Sequence[Layer]) -> list[dict[str, Any]]:
                 "inputs": len(layer.kernel),
                 "scale": [float(f"{value:.5g}") for value in scale],
                 "bias": [float(f"{value:.5g}") for value in layer.bias],
-                "kernel": base64.b64encode(steps.tobytes()).decode(),
+                "kernel": b2a_base64(steps.tobytes(), newline=False).decode(),
             }
         )
     return kept
@@ -63,7 +63,7 @@ def unpacked(kept: Sequence[dict[str, Any]]) -> tuple[Layer, ...]:
     """Return the layers that `packed` wrote; raises `ValueError`, `KeyError` or `TypeError` for anything else."""
     layers = []
     for one in kept:
-        steps = np.frombuffer(base64.b64decode(one["kernel"], validate=True), np.int8)
+        steps = np.frombuffer(a2b_base64(one["kernel"], strict_mode=True), np.int8)
         scale, bias = (np.array(one[name], np.float32) for name in ("scale", "bias"))
         layers.append(Layer(steps.reshape(one["inputs"], len(scale)) * scale, bias.reshape(len(scale))))
     return tuple(layers)

@@ -12,6 +12,7 @@ from pathlib import Path
 from edgecnn import extras
 from edgecnn.artifact import Run
 from edgecnn.config import SCHEMES, RunConfig
+from edgecnn.pipeline.bundles import bundle_files, export_bundle
 from edgecnn.pipeline.c_files import export_c
 from edgecnn.pipeline.compressing import cluster, prune, train_quantized
 from edgecnn.pipeline.conversion import AUTO, Target
@@ -46,12 +47,14 @@ __all__ = [
     "begin",
     "bench",
     "bench_run",
+    "bundle_files",
     "check_budget",
     "cluster",
     "copy_released",
     "decide",
     "decision_line",
     "export",
+    "export_bundle",
     "export_c",
     "export_model",
     "float32_beside",
