@@ -74,6 +74,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     parser.add_argument("--json", action="store_true", help="one JSON object per line")
     parser.add_argument("--segment", action="store_true", help="several digits on a page: a line, and a box, for each")
     parser.add_argument("--show", type=Path, metavar="DIR", help="folder (or FILE.png) for pictures of what was seen")
+    parser.add_argument("--stats", type=Path, metavar="FILE", help="count there what is met; warn when it drifts")
     parser.add_argument("--watch", type=Path, metavar="DIR", help="predict what is in a folder, and what arrives there")
     parser.add_argument(
         "--camera",
@@ -150,6 +151,8 @@ def _shared(options: argparse.Namespace, find_model: FindModel) -> dict[str, Any
         "threads": options.threads,
         "as_json": options.json,
         "show": options.show,
+        "stats": options.stats,
+        "warn": lambda line: print(f"warning: {line}", file=sys.stderr),
     }
 
 
