@@ -22,14 +22,16 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "predict.pyz", f
     """
     parser = _parser(prog)
     options = parser.parse_args(arguments)
-    if not options.images and not options.doctor:
+    if options.serve and (options.images or options.segment or options.show or options.json):
+        parser.error("--serve takes no images and none of --segment, --show and --json; leave them out")
+    if not (options.images or options.doctor or options.serve):
         parser.error("no images given; give one or more files")
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be one that the terminal cannot show
     if options.doctor:
         return _doctor()
     try:
-        _predict(options, find_model)
+        (_serve if options.serve else _predict)(options, find_model)
     except DeviceError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
@@ -70,6 +72,8 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     parser.add_argument("--json", action="store_true", help="one JSON object per line")
     parser.add_argument("--segment", action="store_true", help="several digits on a page: a line, and a box, for each")
     parser.add_argument("--show", type=Path, metavar="DIR", help="folder (or FILE.png) for pictures of what was seen")
+    where = "a page and a JSON API there; default: 127.0.0.1:8000"
+    parser.add_argument("--serve", nargs="?", const="127.0.0.1:8000", metavar="HOST:PORT", help=where)
     parser.add_argument("--doctor", action="store_true", help="say what board this is, what works and what to install")
     return parser
 
@@ -88,6 +92,15 @@ def _predict(options: argparse.Namespace, find_model: FindModel) -> None:
         show=options.show,
     ):
         print(line, flush=True)
+
+
+def _serve(options: argparse.Namespace, find_model: FindModel) -> None:
+    from edgecnn.device.predictor import Predictor
+    from edgecnn.device.server import serve
+
+    model = find_model(options.model, options.runtime)
+    predictor = Predictor(model, runtime=options.runtime, threads=options.threads)
+    serve(predictor, options.serve, say=lambda line: print(line, flush=True))
 
 
 def _doctor() -> int:

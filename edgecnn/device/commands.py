@@ -62,7 +62,7 @@ def _page(predictor: Predictor, image: Path, as_json: bool, show: Path | None) -
     if as_json:
         found = [{"row": digit.row, "box": digit.box, **asdict(digit.prediction)} for digit in digits]
         yield json.dumps(
-            {"image": str(image), "runtime": predictor.model.runtime, "rows": _rows(digits), "digits": found}
+            {"image": str(image), "runtime": predictor.model.runtime, "rows": rows_of_labels(digits), "digits": found}
         )
     else:
         for digit in digits:
@@ -71,7 +71,7 @@ def _page(predictor: Predictor, image: Path, as_json: bool, show: Path | None) -
             yield f"{_one_field(image)}\t{digit.row}\t{box}\t{prediction.label}\t{prediction.probability:.3f}"
 
 
-def _rows(digits: Sequence[PlacedPrediction]) -> list[list[str]]:
+def rows_of_labels(digits: Sequence[PlacedPrediction]) -> list[list[str]]:
     """Return the labels row by row."""
     count = 1 + max((digit.row for digit in digits), default=-1)
     return [[digit.prediction.label for digit in digits if digit.row == row] for row in range(count)]

@@ -69,6 +69,10 @@ class Predictor:
 
     def predict(self, image: str | Path | NDArray[np.uint8]) -> Prediction:
         """Return the prediction for an image file, or for a uint8 array [H, W] of any size."""
+        return self.look(image)[0]
+
+    def look(self, image: str | Path | NDArray[np.uint8]) -> tuple[Prediction, NDArray[np.uint8]]:
+        """Return the same prediction as `predict`, and the uint8 [28, 28] that the network saw."""
         timings_us: dict[str, float] = {}
         with _timed(timings_us, "read"):
             gray = _gray(image)
@@ -78,7 +82,7 @@ class Predictor:
         except ImageError as error:  # it does not know the file
             where = "image" if isinstance(image, np.ndarray) else str(image)
             raise ImageError(str(error).replace("image", where, 1)) from None
-        return self._prediction(pixels, timings_us)
+        return self._prediction(pixels, timings_us), pixels
 
     def predict_page(self, image: str | Path | NDArray[np.uint8]) -> list[PlacedPrediction]:
         """Return a prediction for each of several digits, rows from top to bottom and each from left to right."""

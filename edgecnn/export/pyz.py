@@ -28,6 +28,7 @@ def to_pyz() -> bytes:
         shutil.copy(package / "__init__.py", target.parent)
         for source in (package / "device").glob("*.py"):
             shutil.copy(source, target)
+        shutil.copytree(package / "device" / "page", target / "page")
         (root / "__main__.py").write_text(_MAIN)
         for path in [*root.rglob("*"), root]:
             path.chmod(0o755 if path.is_dir() else 0o644)
