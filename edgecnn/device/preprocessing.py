@@ -48,7 +48,8 @@ def read_gray(file: Path | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> NDArray
     except UnidentifiedImageError:  # its message is the object's address, where it was no path
         raise ImageError(f"{name}: not a readable image (of no known format); give a PNG, JPEG or the like") from None
     except Exception as error:  # Pillow's decoders raise almost anything for a damaged file
-        reason = " ".join(str(error).replace(str(name), "the file").split()) or type(error).__name__
+        said = str(error).replace(str(name), "the file") if isinstance(name, Path) else str(error)
+        reason = " ".join(said.split()) or type(error).__name__
         raise ImageError(f"{name}: not a readable image ({reason}); give a PNG, JPEG or the like") from None
 
 

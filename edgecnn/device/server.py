@@ -118,7 +118,7 @@ class _Server:
         task = asyncio.current_task()
         assert task is not None
         among = self.talks if self._has_room() else self.refusals
-        if len(among) >= self.limits.connections:
+        if len(self.refusals) >= self.limits.connections:
             writer.transport.abort()
             return
         among.add(task)
@@ -127,7 +127,7 @@ class _Server:
                 await self._refuse(reader, writer, HttpError(503, "too many connections; try again", Retry_After="1"))
             while among is self.talks and not self.stopping.is_set() and await self._exchange(reader, writer):
                 pass
-        except (ConnectionError, TimeoutError):
+        except OSError:
             pass  # the client is gone, or does not read
         finally:
             await _end(writer)
@@ -310,7 +310,7 @@ async def _end(writer: asyncio.StreamWriter) -> None:
     try:
         async with asyncio.timeout(_LINGER_S):
             await writer.wait_closed()
-    except (OSError, TimeoutError):
+    except OSError:
         writer.transport.abort()
 
 

@@ -93,8 +93,6 @@ paper.addEventListener("pointerdown", (event) => {
   paper.setPointerCapture(pointer);
   pen = null;
   begin(...place(event));
-  event.preventDefault();
-  paper.focus({ preventScroll: true });
 });
 paper.addEventListener("pointermove", (event) => {
   if (event.pointerId !== pointer) return;
@@ -235,7 +233,7 @@ function tell(answer, tookMs) {
   find("reason").textContent = answer.reason;
   bars(answer.probabilities, answer.label);
   look(answer.pixels, answer.label);
-  times({ ...answer.timings_us, "with the network": tookMs * 1000 });
+  times({ ...answer.timings_us, "there and back": tookMs * 1000 });
 }
 
 function bars(probabilities, best) {
