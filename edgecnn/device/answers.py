@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from dataclasses import asdict
 from pkgutil import get_data
 from time import perf_counter
 from typing import Any
@@ -41,14 +40,14 @@ def page_files() -> dict[str, Response]:
 
 
 def warm_up(predictor: Predictor, max_pixels: int) -> None:
-    """Do once what a first request would wait for: load Pillow's decoders and run every step."""
+    """Do once, in the thread that will predict, what a first request would wait for, and take the memory it needs."""
     Image.init()
     Image.MAX_IMAGE_PIXELS = max_pixels  # for pictures inside others, such as an icon's, whose size shows only later
-    drawing = np.full((SIDE * 5, SIDE * 5), 255, np.uint8)
-    drawing[SIDE : SIDE * 4, SIDE * 2 : SIDE * 2 + 12] = 0
+    drawing = np.full((SIDE * 10, SIDE * 10), 255, np.uint8)
+    drawing[SIDE * 2 : SIDE * 8, SIDE * 4 : SIDE * 5] = 0
     file = io.BytesIO()
     Image.fromarray(drawing).save(file, "PNG")
-    for query in ({}, {"segment": "1"}):
+    for query in ({"pixels": "1"}, {"segment": "1"}):
         answer(predictor, file.getvalue(), "", query, max_pixels)
 
 
@@ -128,7 +127,6 @@ def _page(predictor: Predictor, gray: NDArray[np.uint8], read_us: float, with_pi
 
 def _values(predictor: Predictor, prediction: Prediction, pixels: NDArray[np.uint8] | None) -> dict[str, Any]:
     """Return a prediction as the API says it, its probabilities by label."""
-    values = asdict(prediction)
-    values["probabilities"] = dict(zip(predictor.labels, prediction.probabilities, strict=True))
+    values = vars(prediction) | {"probabilities": dict(zip(predictor.labels, prediction.probabilities, strict=True))}
     del values["timings_us"]
     return values if pixels is None else values | {"pixels": pixels.tolist()}

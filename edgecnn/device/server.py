@@ -62,7 +62,6 @@ def serve(predictor: Predictor, address: str, *, say: Say, limits: Limits | None
     """
     host, port = parsed(address)
     limits = limits or Limits()
-    answers.warm_up(predictor, limits.pixels)
     asyncio.run(_Server(predictor, limits, say).run(host, port))
 
 
@@ -103,6 +102,7 @@ class _Server:
         except (OSError, UnicodeError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise DeviceError(f"--serve: cannot listen on {host}:{port} ({reason}); give another HOST:PORT") from None
+        await loop.run_in_executor(self.worker, answers.warm_up, self.predictor, self.limits.pixels)
         self.checks_host = all(_is_loopback(socket.getsockname()[0]) for socket in listener.sockets)
         self.say(f"{_url(host, listener.sockets[0].getsockname()[1])} ({self._model()}); Ctrl+C stops it")
         await self.stopping.wait()
