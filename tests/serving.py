@@ -24,7 +24,7 @@ import sys
 from edgecnn.device import Predictor
 from edgecnn.device.server import Limits, serve
 limits = Limits(**dict((k, float(v) if "." in v else int(v)) for k, v in (a.split("=") for a in sys.argv[2:])))
-serve(Predictor(sys.argv[1]), "127.0.0.1:0", say=lambda line: print(line, flush=True), limits=limits)
+sys.exit(serve(Predictor(sys.argv[1]), "127.0.0.1:0", say=lambda line: print(line, flush=True), limits=limits))
 """
 
 
@@ -98,7 +98,7 @@ def statuses(answers: bytes) -> list[int]:
 
 @contextmanager
 def serving(*command: object, **limits: float) -> Iterator[Server]:
-    """Run `command`, or a server with other limits, and end it as a terminal would."""
+    """Run `command`, or a server with other limits, and end it as a service manager would."""
     arguments = command or ("-c", _LIMITED, MODEL, *(f"{name}={value}" for name, value in limits.items()))
     process = subprocess.Popen(
         [sys.executable, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
@@ -111,7 +111,8 @@ def serving(*command: object, **limits: float) -> Iterator[Server]:
     finally:
         process.terminate()
         _, said = process.communicate(timeout=60)
-    assert (process.returncode, said) == (0, ""), f"exit code {process.returncode}: {said}"
+    assert process.returncode in (0, 130), f"exit code {process.returncode}: {said}"
+    assert said == "", f"exit code {process.returncode}: {said}"
 
 
 def encoded(picture: np.ndarray | Image.Image, form: str = "PNG", **options: Any) -> bytes:

@@ -159,13 +159,19 @@ def test_a_photo_is_chosen_and_a_large_one_sent_smaller(page: Any, tmp_path: Pat
     read_label(page, "2")
 
 
+def test_what_is_rejected_says_why(page: Any) -> None:
+    drop(page, encoded(Image.new("L", (90, 90), 200)), "blank.png", "image/png")
+    until(page, "return document.getElementById('trust').textContent === 'Rejected'")
+    assert page.execute_script(TEXT, "reason") == "no ink on the paper"
+
+
 def test_errors_are_shown_and_go_away(page: Any, server: Server) -> None:
     error = page.find_element("id", "error")
-    drop(page, encoded(Image.new("L", (90, 90), 200)), "blank.png", "image/png")
+    drop(page, encoded(np.full((90, 90, 3), 200, np.uint8))[:-40], "cut.png", "image/png")
     until(page, "return !document.getElementById('error').hidden")
-    assert "expected a digit on paper" in error.text
+    assert "not a readable image" in error.text
     drop(page, b"not an image", "letter.txt", "text/plain")
-    until(page, "return document.getElementById('error').textContent.includes('not a readable image')")
+    until(page, "return document.getElementById('error').textContent.includes('of no known format')")
     draw(page, "seven")
     read_label(page, "7")
     assert not error.is_displayed()

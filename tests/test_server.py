@@ -1,6 +1,7 @@
 """The server: what it answers, what it refuses and how, and that nothing a client sends stops it."""
 
 import contextlib
+import json
 import signal
 import socket
 import subprocess
@@ -14,7 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgecnn.device.preprocessing import read_gray, to_mnist
+from edgecnn.device.pictures import read_gray
+from edgecnn.device.preprocessing import to_mnist
 from edgecnn.device.segment import MOST_DIGITS
 from edgecnn.export.pyz import to_pyz
 from tests.conftest import ROOT
@@ -79,6 +81,13 @@ def test_a_page_of_digits_is_read_in_order(server: Server) -> None:
     assert [digit["label"] for digit in values["digits"]] == ["2", "0", "4"]
     assert all(digit["row"] == 0 and len(digit["box"]) == 4 for digit in values["digits"])
     assert np.shape(values["digits"][0]["pixels"]) == (28, 28)
+
+
+def test_a_blank_picture_is_rejected_with_the_reason(server: Server) -> None:
+    values = server.predict(encoded(Image.new("L", (90, 90), 200))).values
+    assert values["accepted"] is False
+    assert values["reason"] == "no ink on the paper"
+    assert server.ask("GET", "/health").values["counts"]["rejected"] > 0
 
 
 @pytest.mark.parametrize("content_type", ["image/png", "image/whatever; a=b", "application/x-www-form-urlencoded"])
@@ -176,7 +185,6 @@ def crowd() -> np.ndarray:
         (lambda: encoded(SEVEN)[:-200], 400, "image: not a readable image"),
         (lambda: encoded(Image.new("1", (20_000, 20_000))), 413, "far too many pixels; expected at most 16000000"),
         (lambda: encoded(Image.new("1", (5_000, 4_000))), 413, "5000x4000 pixels; expected at most 16000000"),
-        (lambda: encoded(Image.new("L", (90, 90), 200)), 400, "expected a digit on paper"),
         (lambda: encoded(Image.new("F", (90, 90)), "TIFF"), 400, "floating-point pixels; expected 8 or 16 bits"),
         (eps, 400, "EPS, which is a program; expected pixels"),
         (of_many_scans, 400, "a JPEG of over 100 scans; expected a photo"),
@@ -443,8 +451,8 @@ def test_beyond_its_queue_it_says_so_at_once() -> None:
 # Start and stop.
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_it_stops_when_told_and_answers_what_was_asked(number: signal.Signals) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
+def test_it_stops_when_told_and_answers_what_was_asked(number: signal.Signals, code: int) -> None:
     with serving() as server, server.connect() as idle, server.connect() as busy:
         idle.sendall(GET)
         assert idle.recv(9999).startswith(b"HTTP/1.1 200")
@@ -457,7 +465,7 @@ def test_it_stops_when_told_and_answers_what_was_asked(number: signal.Signals) -
         answer = rest(busy)
         assert statuses(answer) == [200]
         assert b"Connection: close" in answer
-        assert server.process.wait(60) == 0
+        assert server.process.wait(60) == code
 
 
 @pytest.mark.parametrize(
@@ -478,8 +486,9 @@ def test_a_port_that_is_taken_is_one_line(server: Server) -> None:
     assert "in use" in refused("--serve", f"127.0.0.1:{server.port}").lower()
 
 
-def test_images_are_not_served() -> None:
-    assert "--serve takes no images" in refused("--serve", "127.0.0.1:0", "deploy/seven.png")
+def test_what_goes_not_together_is_one_line() -> None:
+    assert "--serve and deploy/seven.png; give one of them" in refused("--serve", "127.0.0.1:0", "deploy/seven.png")
+    assert "leave --segment, --json and --show out" in refused("--serve", "127.0.0.1:0", "--segment")
 
 
 def refused(*arguments: str) -> str:
@@ -496,6 +505,14 @@ def test_the_workstation_serves_too_and_every_name_is_welcome_beyond_loopback() 
         assert server.url == f"http://0.0.0.0:{server.port}/"
         assert server.ask("GET", "/", Host="board.local").status == 200
         assert server.predict((ROOT / "deploy" / "seven.png").read_bytes()).values["label"] == "7"
+
+
+def test_what_was_asked_is_counted_in_a_file(tmp_path: Path) -> None:
+    counts = tmp_path / "counts.json"
+    with serving("-m", "edgecnn.device", "--model", MODEL, "--serve", "127.0.0.1:0", "--stats", counts) as server:
+        for _ in range(3):
+            assert server.predict(encoded(SEVEN)).status == 200
+    assert json.loads(counts.read_text())["all"]["images"] == 3, "none of its own at the start"
 
 
 def test_the_first_frame_of_an_animation_is_what_the_network_saw(server: Server, tmp_path: Path) -> None:

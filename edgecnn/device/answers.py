@@ -11,11 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from edgecnn.device.canonical import SIDE
 from edgecnn.device.errors import ImageError, ImageSizeError
 from edgecnn.device.http import Head, HttpError, Response
+from edgecnn.device.pictures import read_gray
 from edgecnn.device.predictor import Prediction, Predictor
-from edgecnn.device.preprocessing import read_gray
-from edgecnn.device.shape import SIDE
+from edgecnn.device.preprocessing import to_mnist
+from edgecnn.device.segment import find_digits
 
 _RAW = "application/octet-stream"
 _ANY_IMAGE = ("", _RAW, "application/x-www-form-urlencoded")  # the last is what curl says of any --data-binary
@@ -47,8 +49,9 @@ def warm_up(predictor: Predictor, max_pixels: int) -> None:
     drawing[SIDE * 2 : SIDE * 8, SIDE * 4 : SIDE * 5] = 0
     file = io.BytesIO()
     Image.fromarray(drawing).save(file, "PNG")
-    for query in ({"pixels": "1"}, {"segment": "1"}):
-        answer(predictor, file.getvalue(), "", query, max_pixels)
+    gray = _gray(file.getvalue(), "", max_pixels)
+    find_digits(gray)
+    predictor.probabilities(to_mnist(gray)[None, :, :, None])  # unlike predict, it is not counted
 
 
 def check(head: Head) -> None:
@@ -107,7 +110,6 @@ def _gray(body: bytes, content_type: str, max_pixels: int) -> NDArray[np.uint8]:
 
 def _page(predictor: Predictor, gray: NDArray[np.uint8], read_us: float, with_pixels: bool) -> dict[str, Any]:
     from edgecnn.device.commands import rows_of_labels
-    from edgecnn.device.segment import find_digits
 
     started = perf_counter()
     page = find_digits(gray)

@@ -55,14 +55,15 @@ class Limits:
     stop_s: float = 5.0
 
 
-def serve(predictor: Predictor, address: str, *, say: Say, limits: Limits | None = None) -> None:
-    """Answer at `address` (HOST:PORT) until SIGINT or SIGTERM; `say` gets a line with the URL once it listens.
+def serve(predictor: Predictor, address: str, *, say: Say, limits: Limits | None = None) -> int:
+    """Answer at `address` (HOST:PORT) until SIGINT or SIGTERM; return the exit code, 130 or 0.
 
-    Raises `DeviceError` where it cannot listen there.
+    `say` gets a line with the URL once it listens, and one for what should never happen. Raises `DeviceError` where it
+    cannot listen there.
     """
     host, port = parsed(address)
     limits = limits or Limits()
-    asyncio.run(_Server(predictor, limits, say).run(host, port))
+    return asyncio.run(_Server(predictor, limits, say).run(host, port))
 
 
 def parsed(address: str) -> tuple[str, int]:
@@ -90,13 +91,14 @@ class _Server:
         self.talks: set[asyncio.Task[None]] = set()
         self.refusals: set[asyncio.Task[None]] = set()  # of connections beyond the limit
         self.stopping = asyncio.Event()
+        self.exit_code = 0
         self.checks_host = True
 
-    async def run(self, host: str, port: int) -> None:
-        """Listen, and end when told to, what was asked by then answered."""
+    async def run(self, host: str, port: int) -> int:
+        """Listen, and end when told to, what was asked by then answered; return the exit code."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self.stopping.set)
+            loop.add_signal_handler(number, self._stop, number)
         try:
             listener = await asyncio.start_server(self.talk, host, port, limit=MAX_LINE)
         except (OSError, UnicodeError) as error:
@@ -104,7 +106,7 @@ class _Server:
             raise DeviceError(f"--serve: cannot listen on {host}:{port} ({reason}); give another HOST:PORT") from None
         await loop.run_in_executor(self.worker, answers.warm_up, self.predictor, self.limits.pixels)
         self.checks_host = all(_is_loopback(socket.getsockname()[0]) for socket in listener.sockets)
-        self.say(f"{_url(host, listener.sockets[0].getsockname()[1])} ({self._model()}); Ctrl+C stops it")
+        self.say(f"{_url(host, listener.sockets[0].getsockname()[1])} ({self._model()}); Ctrl-C stops it")
         await self.stopping.wait()
         listener.close()
         for writer in list(self.idle):
@@ -112,6 +114,13 @@ class _Server:
         if self.talks:
             await asyncio.wait(self.talks, timeout=self.limits.stop_s)
         self.worker.shutdown(wait=False, cancel_futures=True)
+        return self.exit_code
+
+    def _stop(self, number: int) -> None:
+        """Take note of a signal; the first one decides the exit code."""
+        if not self.stopping.is_set():
+            self.exit_code = 130 if number == signal.SIGINT else 0
+        self.stopping.set()
 
     async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer the requests of one connection, one after the other, until either side has enough."""
