@@ -10,10 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
+from edgecnn.data.digits import fit_to_mnist
 from edgecnn.device import DeviceError, ImageError, ModelError, Predictor, RuntimeMissingError
 from edgecnn.device.ladder import installed, works
+from edgecnn.device.pictures import read_gray
 from edgecnn.device.predictor import decode_output, input_encoding
-from edgecnn.device.preprocessing import fit_to_mnist, read_gray, to_mnist
+from edgecnn.device.preprocessing import to_mnist
 from edgecnn.device.runtimes import RUNTIMES, TensorSpec, load, pick
 from tests.conftest import ROOT
 
@@ -132,7 +134,7 @@ def test_a_truncated_image_is_refused(tmp_path: Path) -> None:
 
 def test_a_huge_image_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
     Image.new("1", (20_000, 20_000)).save(tmp_path / "bomb.png")
-    with pytest.raises(ImageError, match=r"bomb.png: .*20000x20000|bomb.png: not a readable image .*pixels"):
+    with pytest.raises(ImageError, match=r"bomb\.png: far too many pixels; expected at most"):
         read_gray(tmp_path / "bomb.png")
 
 

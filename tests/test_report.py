@@ -23,11 +23,12 @@ from edgecnn.report import page as pages
 from edgecnn.report.curves import verdict
 from edgecnn.report.pareto import front
 from edgecnn.report.table import REPORT_COLUMNS
+from tests.browser import chromium, set_width
 from tests.conftest import Edgecnn
 
 PICTURES = {
     "pareto-size", "pareto-latency", "curves-baseline", "curves-pruned80", "curves-pruned80-qat",
-    "confusion", "calibration", "first-100", "worst-mistakes", "layers",
+    "confusion", "calibration", "coverage", "first-100", "worst-mistakes", "layers",
 }  # fmt: skip
 
 
@@ -148,6 +149,7 @@ def small_figures() -> list[Any]:
         pareto(ROWS, not_clean=["other programs keep 1.09 cores busy"] * 9),
         figures.curves(epochs([0.5, 0.4, 0.3], [0.3, 0.2, 0.1]), best_epoch=2, theme=figures.LIGHT),
         figures.calibration([{"confidence": 0.9, "top1": 0.8, "images": 300}], figures.LIGHT),
+        figures.coverage([{"coverage": 0.9, "top1": 0.8}, {"coverage": 1.0, "top1": 0.7}], (0.95, 0.75), figures.LIGHT),
         figures.worst(images, mistakes, ["3", "8"], figures.LIGHT),
         figures.worst(images, mistakes, ["automobile", "wheelbarrow"], figures.LIGHT),
     ]
@@ -329,6 +331,7 @@ def with_row(**values: Any) -> Callable[[dict[str, Any]], Any]:
         (with_row(size_bytes=True), "results[1].size_bytes is true, expected a whole number"),
         (with_row(confusion=None), "results[1].confusion is null, expected 10 lists of 10 counts"),
         (with_row(calibration=[{"confidence": 0.5, "top1": 0.5, "images": 0}]), "results[1].calibration is"),
+        (with_row(coverage=[{"coverage": 2.0, "top1": 0.5}]), "results[1].coverage is"),
         (with_row(first_100=[10] * 100), "results[1].first_100 is"),
         (with_row(worst_mistakes=[{"image": 359}]), "expected a list of mistakes"),
     ],
@@ -380,20 +383,8 @@ def copied(run: Path, folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """Return a headless Chromium, or skip."""
-    if shutil.which("chromium") is None or shutil.which("chromedriver") is None:
-        pytest.skip("no browser: install the packages chromium and chromium-driver")
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    quiet = ("disable-gpu", "disable-quic", "no-first-run", "disable-background-networking", "disable-sync")
-    for flag in ("headless", "no-sandbox", "disable-component-update", *quiet):
-        options.add_argument(f"--{flag}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    service = webdriver.ChromeService(shutil.which("chromedriver"))
-    driver = webdriver.Chrome(options=options, service=service)
-    yield driver
-    driver.quit()
+    with chromium() as driver:
+        yield driver
 
 
 @pytest.fixture
@@ -402,13 +393,6 @@ def page(browser: Any, quick_run: Path) -> Any:
     set_width(browser, 1280)
     browser.get((quick_run / "bench" / "report.html").as_uri())
     return browser
-
-
-def set_width(browser: Any, width: int, scheme: str = "light") -> None:
-    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
 
 
 def test_it_loads_without_a_console_error_or_a_request(page: Any) -> None:

@@ -9,15 +9,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecnn.device.components import Components, Mask, find
+from edgecnn.device.errors import ImageError
 from edgecnn.device.paper import Gray, Ink, dark_on_light, ink_mask, ink_of, pen_width, shrunk
-from edgecnn.device.photo import FINE, PHOTO_SIDE, SCRAP, pen_of, solid
+from edgecnn.device.photo import FINE, SCRAP, find_digit, pen_of, solid
+from edgecnn.device.pictures import PHOTO_SIDE
+from edgecnn.device.quantiles import median
 from edgecnn.device.rules import longer_than, without_rules, without_scraps
 from edgecnn.device.shape import shape_like_mnist
 from edgecnn.device.sheet import cut_to_sheet
 
+MOST_DIGITS = 500  # of a page; each takes its time, and noise has thousands of marks
 _LEAST, _MOST = 0.5, 2.0  # of the usual height: what is lower or higher is no digit of this page
 _SMALLEST = 1 / 150  # of the page's longer side: what is lower is no digit of any page
 _LARGEST = 1 / 2  # of the page's shorter side
+_TALL = 1 / 3  # of the page's shorter side: writing so large gets room around it
+_BOLD = 1 / 30  # of its own height is the pen of a digit at least; rules and frames are finer
+_MOSTLY = 0.6  # of the ink
+_ROOM = 3.0  # of the height of large writing, on each side
 _WIDEST = 1.6  # of its own height; a digit is rarely wider
 _USUAL_WIDTH = 0.75  # of its own height
 _LINE = 8.0  # of its own height: what is wider is not even several digits that touch
@@ -66,10 +74,14 @@ class Page:
 
 
 def find_digits(gray: Gray) -> Page:
-    """Return the digits in `gray` (uint8 [H, W]), rows from top to bottom and each from left to right."""
+    """Return the digits in `gray` (uint8 [H, W]), rows from top to bottom and each from left to right.
+
+    Raises `ImageError` for a page of more than `MOST_DIGITS` marks of a digit's size.
+    """
     photo = shrunk(gray, PHOTO_SIDE)
     sheet, top, left = cut_to_sheet(photo)
-    upright = dark_on_light(sheet)
+    upright, room = _with_room(dark_on_light(sheet))
+    top, left = top - room, left - room
     ink = ink_of(upright)
     tables = longer_than(_TABLE * min(ink.shape))
     ink = ink_of(upright, pen=pen_of(ink, tables))
@@ -87,7 +99,33 @@ def find_digits(gray: Gray) -> Page:
         for row, line in enumerate(rows_of(glyphs, usual))
         for glyph in line
     ]
-    return Page(upright, ink, mask, ruleless, digits)
+    return Page(upright, ink, mask, ruleless, digits or _alone(gray))
+
+
+def _alone(gray: Gray) -> list[Found]:
+    """Return the one digit of a picture that is no page, if there is any."""
+    try:
+        steps = find_digit(gray)
+    except ImageError:
+        return []
+    return [Found(steps.box, 0, steps.pixels)]
+
+
+def _with_room(upright: Gray) -> tuple[Gray, int]:
+    """Return a page with paper around it, and how much in pixels, where large writing fills it; else the page and 0.
+
+    What is a rule, and what too large for a digit, is told by the page's size: a strip that is cut close says nothing.
+    """
+    mask = ink_mask(ink_of(upright))
+    pieces = find(mask)
+    is_tall = pieces.heights >= _TALL * min(mask.shape)
+    tall = pieces.select(is_tall)
+    height = float(pieces.heights[is_tall].max(initial=0))
+    if not height or tall.sum() < _MOSTLY * mask.sum() or pen_width(tall) < _BOLD * height:
+        return upright, 0
+    room = round(_ROOM * height)
+    border = np.concatenate([upright[0], upright[-1], upright[:, 0], upright[:, -1]])
+    return np.pad(upright, room, constant_values=np.uint8(median(border))), room
 
 
 def _parts(mask: Mask, usual: float, pen: float) -> Mask:
@@ -123,7 +161,7 @@ def usual_height(pieces: Components) -> float:
     areas = np.concatenate([[0], np.cumsum(heights**2)])
     ends = np.searchsorted(heights, 1.5 * heights, side="right")
     first = int((areas[ends] - areas[:-1]).argmax())
-    return float(np.median(heights[first : ends[first]]))
+    return median(heights[first : ends[first]])
 
 
 def digit_groups(pieces: Components, usual: float, pen: float) -> list[Mask]:
@@ -131,6 +169,10 @@ def digit_groups(pieces: Components, usual: float, pen: float) -> list[Mask]:
     heights, widths = pieces.heights, pieces.widths
     is_digit = (heights >= _LEAST * usual) & (heights <= _MOST * usual) & (widths <= _LINE * heights)
     mains = np.flatnonzero(is_digit)
+    if len(mains) > MOST_DIGITS:
+        raise ImageError(
+            f"image: {len(mains)} marks of a digit's size; expected a page of at most {MOST_DIGITS} digits; cut it up"
+        )
     groups = [np.arange(len(heights)) == main for main in mains]
     is_scrap = pieces.areas < FINE * pen * np.maximum(heights, widths)
     for small in np.flatnonzero((heights < _LEAST * usual) & (widths < _MOST * usual) & ~is_scrap):
