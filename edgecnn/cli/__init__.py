@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from edgecnn import __version__
+from edgecnn.cli.build import build
 from edgecnn.cli.options import (
     ArchOption,
     CalibrationMethodOption,
@@ -325,6 +326,9 @@ def export(
         say("no layer needs to stay in float")
     _say_accuracy(path)
     print(path if as_c is None else pipeline.export_c(path, out=path.with_name("c"), **as_c))
+
+
+app.command()(build)
 
 
 @app.command()

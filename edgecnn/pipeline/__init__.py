@@ -12,6 +12,7 @@ from pathlib import Path
 from edgecnn import extras
 from edgecnn.artifact import Run
 from edgecnn.config import SCHEMES, RunConfig
+from edgecnn.pipeline.building import build, check_source
 from edgecnn.pipeline.c_files import export_c
 from edgecnn.pipeline.compressing import cluster, prune, train_quantized
 from edgecnn.pipeline.conversion import AUTO, Target
@@ -45,7 +46,9 @@ __all__ = [
     "begin",
     "bench",
     "bench_run",
+    "build",
     "check_budget",
+    "check_source",
     "cluster",
     "copy_released",
     "export",
