@@ -29,7 +29,6 @@ from edgecnn.cli.options import (
     RecipeOption,
     RoundsOption,
     RunArgument,
-    RuntimeOption,
     SchemeOption,
     SeedOption,
     SparsityOption,
@@ -421,51 +420,23 @@ def report(
     print(pipeline.report(opened, data=data, form=format, shown=artifact))
 
 
-@app.command()
-def predict(
-    images: Annotated[list[Path] | None, typer.Argument(help="Image files: PNG, JPEG, ...", show_default=False)] = None,
-    model: Annotated[
-        Path | None,
-        typer.Option(
-            "--model",
-            help="A .tflite or .onnx file, or a released model by name. Default: int8 of the latest run, else edge35k.",
-        ),
-    ] = None,
-    runtime: RuntimeOption = None,
-    threads: Annotated[int, typer.Option("--threads", min=1, help="Threads of the runtime.")] = 1,
-    json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
-    segment: Annotated[
-        bool, typer.Option("--segment", help="Several digits on a page: a line, and a box, for each.")
-    ] = False,
-    show: Annotated[
-        Path | None,
-        typer.Option("--show", help="Folder (or FILE.png) for pictures of what was seen.", show_default=False),
-    ] = None,
-    doctor: Annotated[
-        bool, typer.Option("--doctor", help="Say what machine this is, which runtimes work and what to install.")
-    ] = False,
-) -> None:
+# The options are those of predict.pyz, which parses them: the same program on the workstation and on the board.
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+def predict(context: typer.Context) -> None:
     """Classify images; prints file, label and probability, tab-separated. The same code runs on the board."""
-    if doctor:
-        from edgecnn.device.doctor import examine
+    from edgecnn.device import command_line
 
-        lines, can_start = examine()
-        print("\n".join(lines))
-        raise typer.Exit(0 if can_start else 2)
-    if not images:
-        raise typer.BadParameter("no images given; give one or more files", param_hint="IMAGES")
-    from edgecnn.device.commands import predict_files
-
-    if model is None or not model.is_file():
+    def find_model(named: Path | None, runtime: str | None) -> Path:
+        if named is not None and named.is_file():
+            return named
         from edgecnn.cli import choose
 
-        named, model = model, choose.model_file(model, runtime)
+        model = choose.model_file(named, runtime)
         if model != named:
             say(f"model: {model}")
-    for line in predict_files(
-        images, model=model, runtime=runtime, threads=threads, as_json=json, segment=segment, show=show
-    ):
-        print(line, flush=True)
+        return model
+
+    raise typer.Exit(command_line.main(context.args, prog="edgecnn predict", find_model=find_model))
 
 
 @app.command()

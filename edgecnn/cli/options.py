@@ -93,6 +93,3 @@ CalibrationMethodOption = Annotated[
         show_default=False,
     ),
 ]
-RuntimeOption = Annotated[
-    str | None, typer.Option("--runtime", help="litert, tflite-runtime or ort. Default: the first that fits.")
-]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,11 +25,18 @@ INPUT_SHAPE = (SIDE, SIDE, 1)
 
 @dataclass(frozen=True)
 class Prediction:
-    """A class, how sure the network is of it, and the probabilities of all classes in the model's order."""
+    """A class, how sure the network is of it, and the probabilities of all classes in the model's order.
+
+    `accepted` says whether to trust it, `reason` why not (empty if accepted); `timings_us` what each step took in
+    microseconds: "read" the file, "preprocess" the picture, "infer".
+    """
 
     label: str
     probability: float
     probabilities: tuple[float, ...]
+    accepted: bool = True
+    reason: str = ""
+    timings_us: dict[str, float] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)
@@ -60,13 +69,16 @@ class Predictor:
 
     def predict(self, image: str | Path | NDArray[np.uint8]) -> Prediction:
         """Return the prediction for an image file, or for a uint8 array [H, W] of any size."""
-        gray = _gray(image)
+        timings_us: dict[str, float] = {}
+        with _timed(timings_us, "read"):
+            gray = _gray(image)
         try:
-            pixels = to_mnist(gray)
+            with _timed(timings_us, "preprocess"):
+                pixels = to_mnist(gray)
         except ImageError as error:  # it does not know the file
             where = "image" if isinstance(image, np.ndarray) else str(image)
             raise ImageError(str(error).replace("image", where, 1)) from None
-        return self._prediction(pixels)
+        return self._prediction(pixels, timings_us)
 
     def predict_page(self, image: str | Path | NDArray[np.uint8]) -> list[PlacedPrediction]:
         """Return a prediction for each of several digits, rows from top to bottom and each from left to right."""
@@ -76,22 +88,24 @@ class Predictor:
 
     def read(self, page: Page) -> list[PlacedPrediction]:
         """Return a prediction for each digit found on a page, in its order."""
-        return [PlacedPrediction(found.row, found.box, self._prediction(found.pixels)) for found in page.digits]
+        return [PlacedPrediction(found.row, found.box, self._prediction(found.pixels, {})) for found in page.digits]
 
     def predict_batch(self, images: Sequence[str | Path | NDArray[np.uint8]]) -> list[Prediction]:
         """Return a prediction per image, in order."""
         return [self.predict(image) for image in images]
 
-    def _prediction(self, pixels: NDArray[np.uint8]) -> Prediction:
+    def _prediction(self, pixels: NDArray[np.uint8], timings_us: dict[str, float]) -> Prediction:
         """Return the prediction for one canonical image uint8 [28, 28]."""
-        probabilities = self.probabilities(pixels[None, :, :, None])[0]
+        with _timed(timings_us, "infer"):
+            probabilities = self.probabilities(pixels[None, :, :, None])[0]
         if probabilities.min() < -0.01 or not 0.9 < probabilities.sum() < 1.1:  # int8 scores add up to 1 nearly
             raise ModelError(
                 f"{self.model.path}: scores from {probabilities.min():.3g} to {probabilities.max():.3g} are no "
                 f"probabilities; give a model that ends in softmax"
             )
         best = int(probabilities.argmax())
-        return Prediction(self.labels[best], float(probabilities[best]), tuple(map(float, probabilities)))
+        all_of_them = tuple(map(float, probabilities))
+        return Prediction(self.labels[best], all_of_them[best], all_of_them, timings_us=timings_us)
 
     def probabilities(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return class probabilities [N, classes] of canonical images uint8 [N, 28, 28, 1], one inference each."""
@@ -105,6 +119,14 @@ class Predictor:
             raise ImageError(f"pixels: {pixels.dtype} {list(pixels.shape)}; expected uint8 [N, 28, 28, 1]")
         encoded: NDArray[Any] = self._encoding[pixels]
         return encoded
+
+
+@contextmanager
+def _timed(timings_us: dict[str, float], step: str) -> Iterator[None]:
+    """Note how many microseconds the block took."""
+    started = perf_counter()
+    yield
+    timings_us[step] = round((perf_counter() - started) * 1e6, 1)
 
 
 def _gray(image: str | Path | NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -9,7 +9,12 @@ import tempfile
 import zipapp
 from pathlib import Path
 
-_MAIN = "import sys\n\nfrom edgecnn.device.__main__ import main\n\nsys.exit(main())\n"
+_MAIN = """import sys
+
+from edgecnn.device.command_line import main, model_beside
+
+sys.exit(main(find_model=model_beside))
+"""
 _EPOCH = 315532800  # 1980-01-01, the earliest date a zip file can hold
 
 
