@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import platform
 import shutil
 import subprocess
 from pathlib import Path
@@ -14,7 +15,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgecnn import artifact
-from edgecnn.errors import GateError
 from edgecnn.native import TARGETS, golden
 from edgecnn.native.targets import runners_of
 from edgecnn.pipeline import build, export_c
@@ -24,6 +24,12 @@ from tests.tflite_files import NONE, Net, to_bytes
 SEVEN = ROOT / "deploy" / "c" / "seven.pgm"
 NATIVE = ROOT / "edgecnn" / "native"
 FILES = {"libmodel.so", "model.c", "model.h", "predict"}
+MOST_BYTES = {
+    "native": 150_000,
+    "aarch64": 80_000,
+    "armv7": 52_000,
+    "armv6": 52_000,
+}  # native: three families of kernels
 
 pytestmark = [
     pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not here: apt-get install gcc"),
@@ -87,13 +93,13 @@ def test_the_library_exports_its_api_and_needs_copies_alone(target: str, built: 
     symbols = [line.split() for line in output("nm", "-D", library).splitlines()]
     api = {f"model_{name}" for name in ("version", "input", "output", "label", "predict")} | {"edgecnn_describe"}
     assert {symbol[-1] for symbol in symbols if symbol[-2] == "T"} == api
-    assert {symbol[-1] for symbol in symbols if symbol[-2] == "U"} <= {"memcpy", "memmove", "memset"}
+    assert {symbol[-1] for symbol in symbols if symbol[-2] == "U"} <= {"memcpy", "memmove", "memset", "getauxval"}
     assert {symbol[-2] for symbol in symbols} <= {"T", "U"}
     dynamic = output("readelf", "-d", library)
     assert "Library soname: [libmodel.so]" in dynamic
     assert "NEEDED" not in dynamic
     assert ".symtab" not in output("readelf", "-S", library), "it is stripped"
-    assert library.stat().st_size < 64_000
+    assert library.stat().st_size < MOST_BYTES[target]
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -102,7 +108,7 @@ def test_the_program_needs_no_library(target: str, built: dict[str, Path]) -> No
     assert "INTERP" not in output("readelf", "-l", program)
     assert "There is no dynamic section" in output("readelf", "-d", program)
     assert os.access(program, os.X_OK)
-    assert program.stat().st_size < 64_000
+    assert program.stat().st_size < MOST_BYTES[target]
 
 
 def test_nothing_in_what_is_built_for_armv6_is_newer(built: dict[str, Path]) -> None:
@@ -142,7 +148,7 @@ def test_a_model_that_takes_int8_pixels_is_built(tmp_path: Path) -> None:
     (tmp_path / "small.tflite").write_bytes(content)
     said: list[str] = []
     build(tmp_path / "small.tflite", out=tmp_path / "out", say=said.append)
-    assert "const int8_t *pixels" in (tmp_path / "out" / "model.h").read_text()
+    assert "typedef int8_t model_pixel;" in (tmp_path / "out" / "model.h").read_text()
     assert said[0] == "golden vectors agree on this machine"
     (tmp_path / "a.pgm").write_bytes(b"P5 5 6 255\n" + bytes(range(30)))
     file, label, probability = output(tmp_path / "out" / "predict", tmp_path / "a.pgm").split("\t")
@@ -200,10 +206,11 @@ def test_a_compiler_without_the_intrinsics_gets_portable_c(edgecnn: Edgecnn, tmp
     for header in ("immintrin.h", "arm_neon.h"):
         (tmp_path / header).write_text("#error this compiler has no intrinsics\n")
     done = edgecnn("build", "edge35k", "--cc", f"gcc -isystem {tmp_path}", "--out", tmp_path)
-    assert "portable C: gcc" in done.stderr
-    assert "this compiler has no intrinsics" in done.stderr
+    assert "error: #error this compiler has no intrinsics" in done.stderr
     assert "golden vectors agree on this machine" in done.stderr
-    assert "-DPORTABLE" in artifact.read_record(Path(done.stdout.splitlines()[-1])).settings["flags"]
+    assert "without the kernels for avx2: gcc cannot compile them" in done.stderr or platform.machine() != "x86_64"
+    kernels = artifact.read_record(Path(done.stdout.splitlines()[-1])).settings["kernels"]
+    assert kernels in ("baseline", "baseline (portable C)")
 
 
 def test_other_scores_than_the_parents_are_refused(edgecnn: Edgecnn, tmp_path: Path) -> None:
@@ -215,8 +222,6 @@ def test_other_scores_than_the_parents_are_refused(edgecnn: Edgecnn, tmp_path: P
     artifact.keep(path, changed.encode(), replaced(artifact.read_record(path), changed.encode()))
     line = refused(edgecnn, tmp_path, tmp_path / "c", code=1)
     assert "golden vectors: other scores than expected; nothing is written" in line
-    with pytest.raises(GateError):
-        build(tmp_path / "c", out=tmp_path / "out")
     path.write_text(text)
     assert "its record says" in refused(edgecnn, tmp_path, tmp_path / "c")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from edgecnn.data import digits
 from edgecnn.errors import ArtifactError, ConfigError
 from edgecnn.export.c import KERNELS, to_c
 from edgecnn.export.c.text import STACK_BYTES
@@ -138,6 +140,9 @@ LAYERS: dict[str, Build] = {
     "max pool": lambda net, x: net.pool(x, "MAX", (3, 2), stride=(2, 1), padding=SAME, activation=RELU),
     "average pool": lambda net, x: net.pool(x, "AVERAGE", (3, 3), stride=(2, 2), padding=SAME),
     "average pool, valid": lambda net, x: net.pool(x, "AVERAGE", (9, 11), stride=(1, 1), padding=VALID),
+    "mean": lambda net, x: net.mean(x),
+    "mean, dimensions kept, rescaled": lambda net, x: net.mean(x, axes=(-2, 1), keep_dims=True, scale=0.0017),
+    "mean along a row": lambda net, x: net.mean(net.reshape(x, (1, 99, 3)), axes=(1,), scale=0.0009),
     "quantize": lambda net, x: net.quantize(x),
     "softmax": lambda net, x: net.softmax(net.dense(x, 11, activation=NONE)),
     "softmax, flat": lambda net, x: net.softmax(net.quantize(net.reshape(x, (1, 297)), scale=0.003), beta=0.5),
@@ -185,6 +190,18 @@ def test_random_convolutions_are_exact(tmp_path: Path, data: st.DataObject) -> N
         x = net.dense(net.reshape(x, (1, prod(net.tensors[x].shape))), 10, zeros=0.5, activation=NONE)
     machine = data.draw(st.sampled_from([name for name, m in MACHINES.items() if m.compiler == "gcc" and not m.lacks]))
     assert_exact(to_bytes(net.graph(x)), tmp_path, kernels=("auto", "dense", "sparse"), count=4, machine=machine)
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_random_means_are_exact(tmp_path: Path, data: st.DataObject) -> None:
+    """Shapes and scales drawn at random: a mean's multiplier is divided by its number of positions, and cut."""
+    side = st.integers(1, 24)
+    net = Net((1, data.draw(side), data.draw(side), data.draw(st.integers(1, 9))), seed=data.draw(st.integers(0, 99)))
+    scale, zero_point = data.draw(st.floats(1e-5, 0.2)), data.draw(st.integers(-128, 127))
+    made = data.draw(st.sampled_from([{}, {"scale": scale, "zero_point": zero_point}]))
+    x = net.mean(net.start(), keep_dims=data.draw(st.booleans()), **made)
+    assert_exact(to_bytes(net.graph(x)), tmp_path, kernels=("auto",), count=16)
 
 
 def resnet8(zeros: float = 0.0) -> bytes:
@@ -256,6 +273,13 @@ def test_vector_instructions_are_used_where_they_may_be(machine: str, instructio
 def test_the_released_model_is_exact_on_test_images(kernel: str, mnist_test: tuple, tmp_path: Path) -> None:
     content, images = (RELEASED / "int8.tflite").read_bytes(), mnist_test[0][::50]
     assert_golden(compiled(to_c(content, kernel=kernel), tmp_path, "-O2"), images, reference(content, images))
+
+
+@needs_released
+@pytest.mark.parametrize("name", sorted(path.parent.name for path in RELEASED.parent.glob("*/int8.tflite")))
+def test_every_released_model_is_exact_on_digits(name: str, tmp_path: Path) -> None:
+    content, images = (RELEASED.parent / name / "int8.tflite").read_bytes(), digits.read()[1].images[::4]
+    assert_golden(compiled(to_c(content), tmp_path, *SANITIZED), images, reference(content, images))
 
 
 @needs_released
@@ -348,6 +372,13 @@ def test_a_float_layer_in_between_is_refused() -> None:
     middle = net.add_operator("RESHAPE", (net.start(),), net.tensor((1, 16), "FLOAT32"))
     output = net.add_operator("RESHAPE", (middle,), net.activation((1, 16)))
     refused(net, output, r"layer 2, .* \(RESHAPE\): tensor2 is FLOAT32 with 0 scales; expected INT8")
+
+
+@pytest.mark.parametrize(("axes", "named"), [((1,), "[1]"), ((2, 1, -1), "[1, 2, 3]")])
+def test_a_mean_over_channels_or_along_one_side_is_refused(axes: tuple[int, ...], named: str) -> None:
+    net = Net((1, 4, 5, 6))
+    x = net.mean(net.start(), axes=axes, keep_dims=True)
+    refused(net, x, rf"\(MEAN\): a mean over axes {re.escape(named)} of \[1, 4, 5, 6\]; expected one over height")
 
 
 @needs_released

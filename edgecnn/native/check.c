@@ -13,11 +13,7 @@ static int8_t scores[MODEL_SCORES], expected[MODEL_SCORES];
 
 static enum model_status classify(void *arena, size_t bytes)
 {
-#if MODEL_PIXELS_ARE_INT8
-    return model_predict((const int8_t *)pixels, arena, bytes, scores);
-#else
-    return model_predict(pixels, arena, bytes, scores);
-#endif
+    return model_predict((const model_pixel *)pixels, arena, bytes, scores);
 }
 
 static uint8_t *arena_start(void)

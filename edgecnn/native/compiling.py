@@ -12,9 +12,10 @@ from pathlib import Path
 from string import Template
 
 from edgecnn.errors import ArtifactError, GateError
-from edgecnn.native.targets import EMULATORS_PACKAGE, TARGETS, check_target, compiler_of, runners_of
+from edgecnn.native.targets import EMULATORS_PACKAGE, FAMILIES, TARGETS, check_target, compiler_of, runners_of
 
 LIBRARY, PROGRAM = "libmodel.so", "predict"
+_BASELINE = "baseline"  # the build for every processor of the machine, which chooses
 _TIMEOUT_S = 600  # sparse kernels of a large network, on a board
 _SOURCES = ("check.c", "division.c", "image.h", "library.c", "predict.c", "system.h")
 _STRICT = ("-Wall", "-Wextra", "-Werror", "-O3")
@@ -22,7 +23,7 @@ _STRICT = ("-Wall", "-Wextra", "-Werror", "-O3")
 _PLAIN = ("-fno-stack-protector", "-U_FORTIFY_SOURCE", "-ffunction-sections", "-fdata-sections")
 _LINK = ("-s", "-Wl,--build-id=none", "-Wl,--gc-sections", "-Wl,-z,noexecstack,-z,noseparate-code,-z,norelro")
 _FREESTANDING = ("-DFREESTANDING", "-ffreestanding", "-fno-pie", "-no-pie", "-static", "-nostdlib", "-nostartfiles")
-_NAMES = ("tensor", "status", "version", "input", "output", "label", "predict")
+_NAMES = ("tensor", "status", "pixel", "version", "input", "output", "label", "predict")
 _CONSTANTS = (
     "ARENA_BYTES", "ARENA_ALIGNMENT", "HEIGHT", "WIDTH", "CHANNELS", "SCORES",
     "OK", "NULL_POINTER", "ARENA_TOO_SMALL", "ARENA_MISALIGNED",
@@ -56,7 +57,7 @@ def parts_of(texts: Mapping[str, str], *, where: str) -> Parts:
     """Return what {"model.h": ..., "model.c": ...} say; raises `ArtifactError` for files that no export made."""
     name = re.search(r"^enum ([a-z][a-z0-9_]*)_status \{", texts["model.h"], re.MULTILINE)
     version = re.search(r'_version\(void\)\n\{\n    return "([0-9a-f]{64})";', texts["model.c"])
-    pixels = re.search(r"_predict\(const (u?int8_t) \*pixels", texts["model.h"])
+    pixels = re.search(r"^typedef (u?int8_t) \w+_pixel;", texts["model.h"], re.MULTILINE)
     if name is None or version is None or pixels is None:
         raise ArtifactError(f"{where}: model.h and model.c are not those of edgecnn export --format c; export them")
     return Parts(name[1], version[1], pixels[1] == "int8_t")
@@ -74,21 +75,23 @@ def compiled(
     """
     machine, parts = check_target(target), parts_of(texts, where=where)
     command = compiler_of(target, compiler)
+    told = [*command, *_STRICT, *_PLAIN, *machine.flags]
+    version = next(iter(_output(command, "--version").splitlines()), command[0])
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for file, text in {**texts, **_sources(parts)}.items():
             (folder / file).write_text(text)
         try:
-            flags, notes = _compile_model(command, machine.flags, machine.vectors, folder)
-            _link_library(command, flags, parts, folder)
-            notes += _link_programs(command, flags, folder)
+            objects, kernels, notes = _compile_model(told, parts.name, folder)
+            _link_library(told, objects, folder)
+            notes += _link_programs(told, objects, folder)
         except CompilerError as error:
             raise ArtifactError(f"build {where}: {' '.join(command)} refuses it ({error}); try another --cc") from None
         notes += _check(folder, target, cases, where)
         return Built(
             (folder / LIBRARY).read_bytes(),
             (folder / PROGRAM).read_bytes(),
-            {"target": target, "compiler": _version(command), "flags": " ".join((*_STRICT, *flags))},
+            {"target": target, "compiler": version, "flags": " ".join(told[len(command) :]), "kernels": kernels},
             notes,
         )
 
@@ -104,43 +107,66 @@ def _sources(parts: Parts) -> dict[str, str]:
         pixels_are_int8=int(parts.pixels_are_int8),
         names="" if parts.name == "model" else "\n".join(names),
     )
+    texts[f"{_BASELINE}.c"] = _dispatch()
     texts["exported.map"] = f"{{ global: {parts.name}_*; edgecnn_describe; local: *; }};\n"
     return texts
 
 
-def _compile_model(
-    command: Sequence[str], flags: tuple[str, ...], vectors: tuple[str, ...], folder: Path
-) -> tuple[tuple[str, ...], list[str]]:
-    """Compile model.c into model.o, portably where the compiler cannot do more; return the flags, and notes."""
-    source = ("-std=c99", "-fPIC", "-c", "model.c", "-o", "model.o")
+def _dispatch() -> str:
+    """Return deploy/c/dispatch.c, which lies beside this file in an installed package."""
+    here = Path(__file__).resolve().parent
+    places = (here / "dispatch.c", here.parents[1] / "deploy" / "c" / "dispatch.c")
+    return next(place for place in places if place.exists()).read_text()
+
+
+def _compile_model(command: Sequence[str], name: str, folder: Path) -> tuple[list[str], str, list[str]]:
+    """Compile model.c once for each family of kernels; return the objects, the kernels' names, and notes.
+
+    What the compiler cannot do is left out: a family, and of the kernels for every processor the vectors.
+    """
+    common = [*command, "-std=c99", "-fPIC", "-c"]
+    objects, families, notes = [f"{_BASELINE}.o"], {}, []
+    for family, flags in FAMILIES.get(_output(command, "-dumpmachine").partition("-")[0], {}).items():
+        try:
+            _run([*common, *flags, f"-DFAMILY={family}", "model.c", "-o", f"{family}.o"], folder)
+            families[family] = f"{family}.o"
+        except CompilerError as error:
+            notes.append(f"without the kernels for {family}: {command[0]} cannot compile them ({error})")
+    choice = [f"-DNAME={name}", *(f"-DWITH_{family}" for family in families), f"{_BASELINE}.c", "-o", *objects]
+    kernels = " ".join([_BASELINE, *families])
     try:
-        _run([*command, *_STRICT, *_PLAIN, *flags, *vectors, *source], folder)
-        return (*flags, *vectors), []
+        _run([*common, *choice], folder)
     except CompilerError as error:
-        portable = (*flags, "-DPORTABLE")
-        _run([*command, *_STRICT, *_PLAIN, *portable, *source], folder)
-        return portable, [f"portable C: {' '.join(command)} cannot compile the vector kernels ({error})"]
+        _run([*common, "-DPORTABLE", *choice], folder)
+        kernels += " (portable C)"
+        notes.append(f"portable C: {command[0]} cannot compile the vector kernels ({error})")
+    return objects + list(families.values()), kernels, notes
 
 
-def _link_library(command: Sequence[str], flags: Sequence[str], parts: Parts, folder: Path) -> None:
+def _link_library(command: Sequence[str], objects: Sequence[str], folder: Path) -> None:
     """Link libmodel.so: no start files and no library, so that it takes memcpy from whatever C library loads it."""
     shared = ("-shared", "-nostdlib", f"-Wl,-soname,{LIBRARY}", "-Wl,--version-script,exported.map")
-    sources = ("-fPIC", "-std=gnu99", "library.c", "division.c", "model.o")
-    _run([*command, *_STRICT, *_PLAIN, *flags, *_LINK, *shared, *sources, "-o", LIBRARY], folder)
+    sources = ("-fPIC", "-std=gnu99", "library.c", "division.c", *objects)
+    _run([*command, *_LINK, *shared, *sources, *_libgcc(command), "-o", LIBRARY], folder)
 
 
-def _link_programs(command: Sequence[str], flags: Sequence[str], folder: Path) -> list[str]:
+def _link_programs(command: Sequence[str], objects: Sequence[str], folder: Path) -> list[str]:
     """Link the program and the one that checks, without a C library where the processor is known; return notes."""
-    common = [*command, *_STRICT, *_PLAIN, *flags, *_LINK, "-std=gnu99"]
-    programs = (PROGRAM, "check")
+    common = [*command, *_LINK, "-std=gnu99"]
     try:
-        for name in programs:
-            _run([*common, *_FREESTANDING, f"{name}.c", "division.c", "model.o", "-o", name], folder)
+        for name in (PROGRAM, "check"):
+            sources = (f"{name}.c", "division.c", *objects)
+            _run([*common, *_FREESTANDING, *sources, *_libgcc(command), "-o", name], folder)
         return []
     except CompilerError as error:
-        for name in programs:
-            _run([*common, f"{name}.c", "model.o", "-o", name], folder)
+        for name in (PROGRAM, "check"):
+            _run([*common, f"{name}.c", *objects, "-o", name], folder)
         return [f"{PROGRAM} needs the C library: it cannot be linked without ({error})"]
+
+
+def _libgcc(command: Sequence[str]) -> tuple[str, ...]:
+    """Return the compiler's own library where it is needed, to ask an x86 processor what it has."""
+    return ("-lgcc",) if _output(command, "-dumpmachine").startswith("x86_64") else ()
 
 
 def _check(folder: Path, target: str, cases: bytes | None, where: str) -> list[str]:
@@ -173,7 +199,6 @@ def _run(command: Sequence[str], folder: Path) -> None:
         raise CompilerError(complaint[:200])
 
 
-def _version(command: Sequence[str]) -> str:
-    """Return the first line of what a compiler says of itself."""
-    done = subprocess.run([*command, "--version"], capture_output=True, text=True, check=False)
-    return next(iter(done.stdout.splitlines()), command[0])
+def _output(command: Sequence[str], option: str) -> str:
+    """Return what a compiler says to an option, empty where it fails."""
+    return subprocess.run([*command, option], capture_output=True, text=True, check=False).stdout.strip()

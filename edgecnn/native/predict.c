@@ -45,11 +45,7 @@ static enum model_status classify(const uint8_t *pixels, int8_t *scores)
 {
     uint8_t *start = (uint8_t *)arena;
     start += (MODEL_ARENA_ALIGNMENT - (uintptr_t)start % MODEL_ARENA_ALIGNMENT) % MODEL_ARENA_ALIGNMENT;
-#if MODEL_PIXELS_ARE_INT8
-    return model_predict((const int8_t *)pixels, start, MODEL_ARENA_BYTES, scores);
-#else
-    return model_predict(pixels, start, MODEL_ARENA_BYTES, scores);
-#endif
+    return model_predict((const model_pixel *)pixels, start, MODEL_ARENA_BYTES, scores);
 }
 
 static int largest(const int8_t *scores)

@@ -100,6 +100,18 @@ static long write_some(long file, const void *from, size_t bytes)
     return call(CALL_WRITE, file, (long)from, (long)bytes, 0);
 }
 
+/* What the kernel says of the machine, for dispatch.c: pairs of a type and a value behind the environment. */
+static const unsigned long *auxiliary;
+
+unsigned long getauxval(unsigned long type);
+__attribute__((used)) unsigned long getauxval(unsigned long type)
+{
+    for (const unsigned long *pair = auxiliary; *pair; pair += 2)
+        if (*pair == type)
+            return pair[1];
+    return 0;
+}
+
 /* The compiler calls these for copies; it must not make calls of them out of their own loops. */
 #define LOOP __attribute__((used, optimize("no-tree-loop-distribute-patterns")))
 
@@ -142,10 +154,14 @@ LOOP int memcmp(const void *one, const void *other, size_t bytes)
     return 0;
 }
 
-/* The kernel leaves on the stack: how many arguments there are, then their addresses. */
+/* The kernel leaves on the stack: how many arguments there are, their addresses, 0, those of the environment, 0. */
 void started(long *stack);
 __attribute__((used)) void started(long *stack)
 {
+    long *environment = stack + 1 + stack[0] + 1;
+    while (*environment)
+        environment++;
+    auxiliary = (const unsigned long *)(environment + 1);
     call(CALL_EXIT, program((int)stack[0], (char **)(stack + 1)), 0, 0, 0);
     for (;;)
         ;

@@ -11,15 +11,11 @@ from edgecnn.errors import MissingExtraError, unknown
 
 @dataclass(frozen=True)
 class Target:
-    """A machine: compilers by preference, Debian's package with one, flags, and the CPUs that QEMU is to be.
-
-    `flags` are what any processor of the target understands, `vectors` ask for more where the compiler knows it.
-    """
+    """A machine: compilers by preference, Debian's package with one, flags, and the CPUs that QEMU is to be."""
 
     compilers: tuple[str, ...]
     package: str
     flags: tuple[str, ...] = ()
-    vectors: tuple[str, ...] = ()
     emulator: str = ""  # empty: programs run as they are
     cpus: tuple[str, ...] = ()
 
@@ -27,7 +23,7 @@ class Target:
 _ARM = {"compilers": ("arm-linux-gnueabihf-gcc",), "package": "gcc-arm-linux-gnueabihf", "emulator": "qemu-arm"}
 EMULATORS_PACKAGE = "qemu-user-static"
 TARGETS = {
-    "native": Target(("gcc", "cc", "clang"), "gcc libc6-dev", vectors=("-march=native",)),
+    "native": Target(("gcc", "cc", "clang"), "gcc libc6-dev"),
     "aarch64": Target(
         ("aarch64-linux-gnu-gcc",),
         "gcc-aarch64-linux-gnu",
@@ -37,6 +33,11 @@ TARGETS = {
     "armv7": Target(**_ARM, flags=("-march=armv7-a+fp", "-mfloat-abi=hard"), cpus=("cortex-a7",)),  # type: ignore[arg-type]
     # Raspberry Pi 1 and Zero: Arm's own instructions, for there are no Thumb-2 ones.
     "armv6": Target(**_ARM, flags=("-march=armv6+fp", "-mfloat-abi=hard", "-marm"), cpus=("arm1176",)),  # type: ignore[arg-type]
+}
+# Kernels beyond what every processor of a machine has: the name in dispatch.c, and what the compiler is told for it.
+FAMILIES: dict[str, dict[str, tuple[str, ...]]] = {
+    "x86_64": {"avx2": ("-mavx2",), "avx512vnni": ("-mavx512f", "-mavx512vnni")},
+    "aarch64": {"dotprod": ("-march=armv8.2-a+dotprod",)},
 }
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecnn.errors import ArtifactError
-from edgecnn.export.c.network import Addition, Convolution, Network, Pooling, Requantization, Softmax
+from edgecnn.export.c.network import Addition, Convolution, Mean, Network, Pooling, Requantization, Softmax
 from edgecnn.export.c.plan import Buffer, Plan, Step, is_whole, most_taps, padding_of, sums_of
 from edgecnn.export.c.weights import QUAD, in_quads
 from edgecnn.export.sparse import encode
@@ -25,7 +25,7 @@ _WIDTH = 120
 _WIDE, _MOST = ("multiplier", "steps"), 0xFFFF  # fields of 32 bits, and what the others hold
 _ORDER = (
     "fixedpoint", "transfer", "convolution", "vectors", "dense", "sparse", "depthwise", "pooling", "max_pool",
-    "average_pool", "add", "requantize", "softmax",
+    "average_pool", "mean", "add", "requantize", "softmax",
 )  # fmt: skip
 _NEEDS = {
     "dense": ("convolution", "vectors"),
@@ -147,6 +147,8 @@ def _piece(step: Step, number: int, where: str) -> Piece:
             return _sparse(step, name, where) if step.kernel == "sparse" else _dense(step, name, where)
         case Pooling():
             return _pooling(step, f"pool{number}", where)
+        case Mean():
+            return _mean(step, f"mean{number}", where)
         case Addition():
             return _addition(step, f"add{number}", where)
         case Requantization():
@@ -271,6 +273,24 @@ def _pooling(step: Step, name: str, where: str) -> Piece:
     return _made(file, step, [], _struct("pooling", name, fields, where), _call(file, name, step))
 
 
+def _mean(step: Step, name: str, where: str) -> Piece:
+    layer, source = step.layer, step.sources[0]
+    assert isinstance(layer, Mean)
+    height, width, channels = source.shape
+    fields = {
+        "multiplier": layer.multiplier,
+        "shift": layer.shift,
+        "in_zero": source.zero,
+        "out_zero": step.target.zero,
+        "height": height,
+        "width": width,
+        "channels": channels,
+        "in_row": source.row,
+        "in_column": source.column,
+    }
+    return _made("mean", step, [], _struct("mean", name, fields, where), _call("mean", name, step))
+
+
 def _addition(step: Step, name: str, where: str) -> Piece:
     layer = step.layer
     assert isinstance(layer, Addition)
@@ -329,7 +349,7 @@ def _made(file: str, step: Step, arrays: Sequence[Array], struct: str, call: str
     before, after = ("x".join(map(str, view.shape)) for view in (layer.sources[0], layer.target))
     kernel = f", {step.kernel}" if step.kernel else ""
     head = f"/* {_comment(layer.label)}: {before} to {after}{kernel} */"
-    data = "\n".join((head, *map(_array, arrays), struct))
+    data = "\n".join((head, *_constants(arrays), struct))
     return Piece(file, data, sum(array.values.nbytes for array in arrays), call)
 
 
@@ -356,11 +376,19 @@ def _wrapped(text: str, indent: int) -> list[str]:
     return textwrap.wrap(text, _WIDTH, initial_indent=" " * indent, subsequent_indent=" " * indent)
 
 
+def _constants(arrays: Sequence[Array]) -> list[str]:
+    """Return the arrays, or that they are in another build of the file (see the head of model.c)."""
+    if not arrays:
+        return []
+    declared = [f"extern SHARED {array.kind} {array.name}[{array.values.size}];" for array in arrays]
+    return ["#if defined(HOLDS_CONSTANTS)", *map(_array, arrays), "#else", *declared, "#endif"]
+
+
 def _array(array: Array) -> str:
     numbers = _numbers(array.values)
     if array.for_int8 is not None:
         numbers = ["#if defined(INPUTS_ARE_INT8)", *_numbers(array.for_int8), "#else", *numbers, "#endif"]
-    return "\n".join((f"static const {array.kind} {array.name}[{array.values.size}] = {{", *numbers, "};"))
+    return "\n".join((f"SHARED {array.kind} {array.name}[{array.values.size}] = {{", *numbers, "};"))
 
 
 def _numbers(values: NDArray[Any]) -> list[str]:
