@@ -6,6 +6,7 @@ import re
 import sys
 
 from benchmarks import pareto, standings
+from benchmarks.commands import goal
 from benchmarks.standings import BENCHMARKS, ROOT, recording
 from edgecnn import config
 from edgecnn.cli import app
@@ -167,12 +168,12 @@ def times() -> str:
     """Return the table of whole-process times from commands.json."""
     recorded = recording("commands")
     rows = [
-        (f"`{row['command']}`", f"{row['median_s']:.2f}", "-" if row["goal_s"] is None else f"{row['goal_s']:.2f}")
+        (f"`{row['command']}`", f"{row['median_s']:.2f}", f"{row['ratio']:.2f}", goal(row) or "-")
         for row in recorded["results"]
     ]
     runs = recorded["conditions"]["runs"]
-    table = to_markdown(("whole process", "median s", "goal s"), rows)
-    return f"{runs} runs each with warm caches, on {recorded['conditions']['host']['cpu']}.\n\n{table}"
+    table = to_markdown(("whole process", "median s", "ratio", "at most"), rows)
+    return f"{runs} runs each with warm caches, taking turns, on {recorded['conditions']['host']['cpu']}.\n\n{table}"
 
 
 # The packages whose versions stand beside the peers' figures.

@@ -10,10 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
+from edgecnn.data.digits import fit_to_mnist
 from edgecnn.device import DeviceError, ImageError, ModelError, Predictor, RuntimeMissingError
 from edgecnn.device.ladder import installed, works
+from edgecnn.device.pictures import read_gray
 from edgecnn.device.predictor import decode_output, input_encoding
-from edgecnn.device.preprocessing import fit_to_mnist, read_gray, to_mnist
+from edgecnn.device.preprocessing import to_mnist
 from edgecnn.device.runtimes import RUNTIMES, TensorSpec, load, pick
 from tests.conftest import ROOT
 

@@ -1,5 +1,6 @@
 """Exporters: every format and scheme runs, agrees with its Keras parent, and is the same bytes each time."""
 
+import os
 import subprocess
 import sys
 import zipfile
@@ -113,9 +114,23 @@ def test_pyz_is_reproducible_and_holds_the_device_package_alone(tmp_path: Path) 
     content = to_pyz()
     assert content == to_pyz()
     (tmp_path / "predict.pyz").write_bytes(content)
+    code = "import sys; from edgecnn.export.pyz import to_pyz; sys.exit(to_pyz() != open(sys.argv[1], 'rb').read())"
+    for seed in ("1", "2"):  # sets of names are constants in bytecode, and their order follows this
+        command = [sys.executable, "-c", code, tmp_path / "predict.pyz"]
+        subprocess.run(command, env={**os.environ, "PYTHONHASHSEED": seed}, cwd=ROOT, check=True)
     names = set(zipfile.ZipFile(tmp_path / "predict.pyz").namelist())
     device = {f"edgecnn/device/{path.name}" for path in (ROOT / "edgecnn" / "device").glob("*.py")}
     assert {name for name in names if name.endswith(".py")} == {"__main__.py", "edgecnn/__init__.py"} | device
+
+
+def test_pyz_holds_bytecode_of_every_source_that_python_takes(tmp_path: Path) -> None:
+    (tmp_path / "predict.pyz").write_bytes(to_pyz())
+    with zipfile.ZipFile(tmp_path / "predict.pyz") as whole, zipfile.ZipFile(tmp_path / "bare.pyz", "w") as bare:
+        for name in whole.namelist():
+            if not name.endswith(".py"):
+                bare.writestr(name, whole.read(name))
+    done = subprocess.run([sys.executable, "-I", tmp_path / "bare.pyz", "--help"], capture_output=True, text=True)
+    assert done.stdout.startswith("usage: predict.pyz"), done.stderr
 
 
 def test_pyz_predicts_alone(quick_run: Path, tmp_path: Path) -> None:

@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from edgecnn.device import ImageError, Predictor
+from edgecnn.device.canonical import canonical
 from edgecnn.device.components import find, runs, without_gaps
 from edgecnn.device.paper import dark_on_light
-from edgecnn.device.preprocessing import canonical, read_gray, to_mnist
+from edgecnn.device.pictures import read_gray
+from edgecnn.device.preprocessing import to_mnist
 from edgecnn.device.segment import Glyph, find_digits, parted, rows_of
 from edgecnn.device.shape import centre_of_mass, stroke_width
 from edgecnn.export.pyz import to_pyz

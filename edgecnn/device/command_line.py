@@ -61,7 +61,13 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:
-    parser = _Parser(prog=prog, description="Classify images with a TFLite or ONNX model.", allow_abbrev=False)
+    parser = _Parser(
+        prog=prog,
+        description="Classify images with a TFLite or ONNX model.",
+        allow_abbrev=False,
+        # The terminal's width, which argparse asks for at every start, would import shutil and with it bz2 and lzma.
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, width=100),
+    )
     parser.add_argument("images", nargs="*", type=Path, metavar="IMAGE", help="PNG, JPEG, ...")
     where = "the only one beside predict.pyz" if prog == "predict.pyz" else "int8 of the latest run, else edge35k"
     parser.add_argument("--model", type=Path, metavar="FILE", help=f"a .tflite or .onnx file; default: {where}")

@@ -37,7 +37,7 @@ def _digit(predictor: Predictor, image: Path, as_json: bool, show: Path | None) 
     prediction = predictor.predict(image)
     if show is not None:
         from edgecnn.device import show as drawing
-        from edgecnn.device.preprocessing import read_gray
+        from edgecnn.device.pictures import read_gray
 
         caption = f"{image.name}: {prediction.label}, probability {prediction.probability:.3f}"
         drawing.save(drawing.contact_sheet(drawing.steps(read_gray(image)), caption), drawing.place(show, image))
@@ -48,7 +48,7 @@ def _digit(predictor: Predictor, image: Path, as_json: bool, show: Path | None) 
 
 
 def _page(predictor: Predictor, image: Path, as_json: bool, show: Path | None) -> Iterator[str]:
-    from edgecnn.device.preprocessing import read_gray
+    from edgecnn.device.pictures import read_gray
     from edgecnn.device.segment import find_digits
 
     gray = read_gray(image)

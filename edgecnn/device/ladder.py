@@ -10,8 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import platform
-import subprocess
 import sys
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
@@ -71,6 +69,8 @@ def works(name: str) -> Finding:
 
 def try_out(name: str) -> Finding:
     """Import a runtime in a child process and keep what came of it."""
+    import subprocess  # 2 ms, and seldom needed
+
     rung = LADDER[name]
     command = [sys.executable, "-c", _CHILD, rung.module, rung.package]
     try:
@@ -105,8 +105,8 @@ def cpu_name() -> str:
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
             if line.startswith(("model name", "Model", "Hardware", "CPU part")):
-                return f"{platform.machine()} {line.partition(':')[2].strip()}"
-    return platform.machine()
+                return f"{os.uname().machine} {line.partition(':')[2].strip()}"
+    return os.uname().machine
 
 
 def cache_file() -> Path:

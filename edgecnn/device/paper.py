@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from edgecnn.device.components import Mask, find, run_lengths
+from edgecnn.device.quantiles import median, quantile
 
 Gray = NDArray[np.uint8]
 Ink = NDArray[np.float32]
@@ -64,10 +65,10 @@ def threshold(ink: Ink) -> float:
 def noise_floor(ink: Ink) -> float:
     """Return the level up to which ink may be the noise of the paper, which covers two fifths of a picture at least."""
     step = -(-max(ink.shape) // _LIGHT_SIDE)
-    low, quarter, middle = np.quantile(ink[::step, ::step], (0.05, 0.25, 0.4))
+    low, quarter, middle = (quantile(ink[::step, ::step], share) for share in (0.05, 0.25, 0.4))
     # Of a normal distribution they lie 1.645, 0.674 and 0.253 deviations below the mean; a closing cuts the lowest off.
     deviation = max((quarter - low) / (1.645 - 0.674), (middle - quarter) / (0.674 - 0.253))
-    return min(max(float(quarter + (0.674 + _NOISE) * deviation), _LEAST_CONTRAST), 0.5)
+    return min(max(quarter + (0.674 + _NOISE) * deviation, _LEAST_CONTRAST), 0.5)
 
 
 def ink_mask(ink: Ink) -> Mask:
@@ -89,7 +90,7 @@ def pen_width(mask: Mask) -> float:
     """
     if not mask.any():
         return 0.0
-    return float(np.median(np.minimum(run_lengths(mask)[mask], run_lengths(mask.T).T[mask])))
+    return median(np.minimum(run_lengths(mask)[mask], run_lengths(mask.T).T[mask]))
 
 
 def shrunk(gray: Gray, side: int) -> Gray:
@@ -119,9 +120,9 @@ def _plane(levels: Ink) -> Ink:
     deep, wide = (max(1, round(length * _BORDER)) for length in levels.shape)
     at_border[deep : height - deep, wide : width - wide] = False
     known, values = terms[at_border], levels[at_border]
-    distance = np.abs(values - np.median(values))
+    distance = np.abs(values - median(values))
     for _ in range(3):
-        fits = distance <= np.median(distance)
+        fits = distance <= median(distance)
         factors = np.linalg.lstsq(known[fits], values[fits], rcond=None)[0]
         distance = np.abs(known @ factors - values)
     plane: Ink = (terms @ factors).astype(np.float32)

@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 from edgecnn.device.components import Components, Mask, find
 from edgecnn.device.errors import ImageError
 from edgecnn.device.paper import Gray, Ink, dark_on_light, ink_mask, ink_of, pen_width, shrunk, threshold
+from edgecnn.device.pictures import PHOTO_SIDE
+from edgecnn.device.quantiles import median, quantile
 from edgecnn.device.rules import Choice, of_one_digit, thinner_than, without_rules
 from edgecnn.device.shape import shape_like_mnist
 from edgecnn.device.sheet import cut_to_sheet
 
-PHOTO_SIDE = 2048  # pixels of the longer side; more shows nothing of handwriting
 SCRAP = 0.03  # of the digit's area: smaller pieces are specks
 FINE = 0.5  # pen widths: thinner pieces are scraps of rules
 _WORK_SIDE = 768  # pixels, where there is one digit; enough for one that fills a tenth of it
@@ -58,7 +59,7 @@ def pen_of(ink: Ink, is_rule: Choice, *, bridge: bool = False) -> float:
     above = ink[ink > threshold(ink)]
     if not len(above):
         return 0.0
-    dark = ink > max(above.min(), _DARK * float(np.quantile(above, 0.95)))
+    dark = ink > max(above.min(), _DARK * quantile(above, 0.95))
     ruleless = without_rules(dark, pen=pen_width(dark), is_rule=is_rule, bridge=bridge)
     return pen_width(ruleless if ruleless.any() else dark)
 
@@ -68,7 +69,7 @@ def solid(ink: Ink, digit: Mask) -> NDArray[np.uint8]:
     near = np.pad(digit, 1)
     near = near[1:-1] | near[:-2] | near[2:]
     near = near[:, 1:-1] | near[:, :-2] | near[:, 2:]
-    level = max(float(np.median(ink[digit])), 1e-3)
+    level = max(median(ink[digit]), 1e-3)
     return (255 * np.where(near, ink / level, 0).clip(0, 1)).astype(np.uint8)
 
 

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecnn.device.canonical import SIDE, checked_gray
 from edgecnn.device.errors import ImageError, ModelError
-from edgecnn.device.preprocessing import checked_gray, read_gray, to_mnist
+from edgecnn.device.plain import read_plain
+from edgecnn.device.preprocessing import to_mnist
 from edgecnn.device.runtimes import LoadedModel, TensorSpec, load, read_record
-from edgecnn.device.shape import SIDE
 
 if TYPE_CHECKING:
     from edgecnn.device.segment import Page
@@ -130,7 +131,15 @@ def _timed(timings_us: dict[str, float], step: str) -> Iterator[None]:
 
 
 def _gray(image: str | Path | NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return read_gray(Path(image)) if isinstance(image, str | Path) else checked_gray(np.asarray(image))
+    if not isinstance(image, str | Path):
+        return checked_gray(np.asarray(image))
+    plain = read_plain(Path(image))
+    if plain is not None:
+        width, height, levels = plain
+        return np.frombuffer(levels, np.uint8).reshape(height, width)
+    from edgecnn.device.pictures import read_gray  # Pillow, which takes longer to import than a digit to be read
+
+    return read_gray(Path(image))
 
 
 def image_classifier(model: LoadedModel) -> tuple[TensorSpec, TensorSpec]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from edgecnn.device.components import Components, Mask, find, run_lengths, without_gaps
+from edgecnn.device.quantiles import median
 
 _THICK = 2.0  # pen widths; a thicker line is no rule
 _CROSSING = 2.0  # pen widths; a stroke that crosses a rule leaves a gap of no more in it
@@ -94,8 +95,8 @@ def _straight_part(line: Mask) -> Mask:
     for _ in range(5):
         factors = np.linalg.lstsq(terms[near], rows[near], rcond=None)[0]
         distance = np.abs(terms @ factors - rows)
-        near = distance <= np.median(distance)
-    thickness = float(np.median(line.sum(axis=0)[line.any(axis=0)]))
+        near = distance <= median(distance)
+    thickness = median(line.sum(axis=0)[line.any(axis=0)])
     near = distance <= 1 + _BAND * thickness
     part = np.zeros(line.shape, np.bool_)
     part[rows[near], columns[near]] = True

@@ -6,9 +6,7 @@ loaded and run in a child process: a file that makes a runtime's C++ crash then 
 
 from __future__ import annotations
 
-import hashlib
 import json
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecnn.device.digest import sha256
 from edgecnn.device.errors import DeviceError, ModelError, RuntimeMissingError
 from edgecnn.device.ladder import LADDER, installed, works
 from edgecnn.device.quiet import quiet
@@ -147,7 +146,7 @@ def vouched_for(path: Path, content: bytes) -> bool:
     record = read_record(path)
     if not record:
         return False
-    got = hashlib.sha256(content).hexdigest()
+    got = sha256(content)
     if got != record["sha256"]:
         raise ModelError(
             f"{path}: sha256 is {got[:12]}…, its record says {record['sha256'][:12]}…; "
@@ -188,6 +187,8 @@ def probe(path: Path, runtime: str) -> None:
 
     A model that leaves more than its batch open is only loaded: no size is known that is large enough for it.
     """
+    import subprocess  # 2 ms, and seldom needed
+
     # The package's root is a folder, or predict.pyz itself.
     root = Path(__file__).parents[2]
     code = "import sys; sys.path.insert(0, sys.argv[1]); from edgecnn.device.runtimes import _probed; _probed()"

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from edgecnn.device.components import Components, Mask, find
 from edgecnn.device.paper import Gray, Ink, dark_on_light, ink_mask, ink_of, pen_width, shrunk
-from edgecnn.device.photo import FINE, PHOTO_SIDE, SCRAP, pen_of, solid
+from edgecnn.device.photo import FINE, SCRAP, pen_of, solid
+from edgecnn.device.pictures import PHOTO_SIDE
+from edgecnn.device.quantiles import median
 from edgecnn.device.rules import longer_than, without_rules, without_scraps
 from edgecnn.device.shape import shape_like_mnist
 from edgecnn.device.sheet import cut_to_sheet
@@ -123,7 +125,7 @@ def usual_height(pieces: Components) -> float:
     areas = np.concatenate([[0], np.cumsum(heights**2)])
     ends = np.searchsorted(heights, 1.5 * heights, side="right")
     first = int((areas[ends] - areas[:-1]).argmax())
-    return float(np.median(heights[first : ends[first]]))
+    return median(heights[first : ends[first]])
 
 
 def digit_groups(pieces: Components, usual: float, pen: float) -> list[Mask]:

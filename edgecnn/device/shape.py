@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-SIDE = 28
-BOX = 20
+from edgecnn.device.canonical import BOX, SIDE, centre_of_mass
+
 _FINE = 8  # pixels that a pixel of the box is made of while the digit's shape is changed
 # MNIST's training images: mean width of strokes in pixels of the box, which 5 % are below, and half of them ...
 _THIN, _USUAL = 1.8, 2.3
@@ -35,16 +35,6 @@ def centred(box: NDArray[np.uint8]) -> NDArray[np.uint8]:
     top, left = corner
     canvas[top : top + box.shape[0], left : left + box.shape[1]] = box
     return canvas
-
-
-def centre_of_mass(ink: NDArray[np.uint8]) -> tuple[float, float]:
-    """Return row and column of the centre of `ink`'s mass; there must be some ink."""
-    weight = ink.sum(dtype=np.float64)
-    row, column = (
-        float((np.arange(length) * ink.sum(axis=1 - axis, dtype=np.float64)).sum() / weight)
-        for axis, length in enumerate(ink.shape)
-    )
-    return row, column
 
 
 def stroke_width(ink: NDArray[np.uint8]) -> float:

@@ -6,6 +6,7 @@ import numpy as np
 
 from edgecnn.device.components import Mask, find
 from edgecnn.device.paper import Gray, otsu, shrunk
+from edgecnn.device.quantiles import median, quantile
 
 _SIDE = 128  # pixels of the longer side; enough to see a sheet
 _DARK_BORDER = 0.6  # of the picture's border lies beside the sheet
@@ -31,8 +32,8 @@ def cut_to_sheet(gray: Gray) -> tuple[Gray, int, int]:
     )
     large = sheet[rows][:, columns]
     inside = gray[large]
-    level = np.median(inside)
-    if np.quantile(inside, 0.001) > (1 - _WRITTEN) * level:
+    level = median(inside)
+    if quantile(inside, 0.001) > (1 - _WRITTEN) * level:
         return gray, 0, 0
     boxes = find(large).boxes
     (top, left), (bottom, right) = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
@@ -56,7 +57,7 @@ def _sheet(small: Gray) -> Mask | None:
     inner = ~_grown(~filled, _RIM)
     beside = _grown(filled, 2 * _RIM) & ~_grown(filled, _RIM)
     rim = inner & _grown(~filled, 2 * _RIM)
-    if not rim.any() or not beside.any() or np.median(small[beside]) > _EDGE * np.median(small[rim]):
+    if not rim.any() or not beside.any() or median(small[beside]) > _EDGE * median(small[rim]):
         return None
     return inner
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from edgecnn.device.canonical import canonical
 from edgecnn.device.errors import DeviceError
 from edgecnn.device.paper import Gray
 from edgecnn.device.photo import find_digit
-from edgecnn.device.preprocessing import canonical
 from edgecnn.device.segment import Page
 
 _TILE = 280
