@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from edgecnn.device.errors import DeviceError
-from edgecnn.device.predictor import PlacedPrediction, Predictor
+from edgecnn.device.library import RUNTIME as C_LIBRARY
+from edgecnn.device.quick import quick_reader
+
+if TYPE_CHECKING:
+    from edgecnn.device.predictor import PlacedPrediction, Predictor
 
 
 def predict_files(
@@ -28,12 +33,28 @@ def predict_files(
     """
     if show is not None and show.suffix.lower() == ".png" and len(images) > 1:
         raise DeviceError(f"--show: {show} for {len(images)} images; expected a folder; leave .png out")
-    predictor = Predictor(model, runtime=runtime, threads=threads)
+    quick = None if segment or show or threads != 1 else quick_reader(model, runtime)
+
+    @cache
+    def predictor() -> Predictor:
+        from edgecnn.device.predictor import Predictor  # numpy, which a C library does without
+
+        return Predictor(model, runtime=runtime, threads=threads)
+
+    if quick is None:
+        predictor()  # a model that cannot be loaded is told before an image that cannot
     for image in images:
-        yield from (_page if segment else _digit)(predictor, image, as_json, show)
+        if segment:
+            yield from _page(predictor(), image, as_json, show)
+        elif quick is not None and (values := quick(image)) is not None:
+            yield _line(image, values, C_LIBRARY, as_json)
+        else:
+            yield _digit(predictor(), image, as_json, show)
 
 
-def _digit(predictor: Predictor, image: Path, as_json: bool, show: Path | None) -> Iterator[str]:
+def _digit(predictor: Predictor, image: Path, as_json: bool, show: Path | None) -> str:
+    from dataclasses import asdict
+
     prediction = predictor.predict(image)
     if show is not None:
         from edgecnn.device import show as drawing
@@ -41,13 +62,19 @@ def _digit(predictor: Predictor, image: Path, as_json: bool, show: Path | None) 
 
         caption = f"{image.name}: {prediction.label}, probability {prediction.probability:.3f}"
         drawing.save(drawing.contact_sheet(drawing.steps(read_gray(image)), caption), drawing.place(show, image))
+    return _line(image, asdict(prediction), predictor.model.runtime, as_json)
+
+
+def _line(image: Path, values: dict[str, Any], runtime: str, as_json: bool) -> str:
+    """Return what is printed of a prediction, given by the names of `Prediction`."""
     if as_json:
-        yield json.dumps({"image": str(image), "runtime": predictor.model.runtime, **asdict(prediction)})
-    else:
-        yield f"{_one_field(image)}\t{prediction.label}\t{prediction.probability:.3f}"
+        return json.dumps({"image": str(image), "runtime": runtime, **values})
+    return f"{_one_field(image)}\t{values['label']}\t{values['probability']:.3f}"
 
 
 def _page(predictor: Predictor, image: Path, as_json: bool, show: Path | None) -> Iterator[str]:
+    from dataclasses import asdict
+
     from edgecnn.device.pictures import read_gray
     from edgecnn.device.segment import find_digits
 

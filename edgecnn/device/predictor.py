@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecnn.device.canonical import SIDE, checked_gray
+from edgecnn.device.canonical import checked_gray
+from edgecnn.device.digit import SIDE
 from edgecnn.device.errors import ImageError, ModelError
+from edgecnn.device.files import check_contract, labels_of, read_record
 from edgecnn.device.plain import read_plain
+from edgecnn.device.prediction import judged, timed
 from edgecnn.device.preprocessing import to_mnist
-from edgecnn.device.runtimes import LoadedModel, TensorSpec, load, read_record
+from edgecnn.device.runtimes import LoadedModel, TensorSpec, load
 
 if TYPE_CHECKING:
     from edgecnn.device.segment import Page
@@ -55,8 +56,8 @@ class PlacedPrediction:
 class Predictor:
     """Classifies images with one model file.
 
-    Input and output types, scale and zero point are read from the model; class names from the record beside it,
-    else they are "0", "1", ... Raises `ModelError` when the model does not take a 28x28x1 image.
+    Input and output types, scale and zero point are read from the model; class names from the record beside it
+    or the model itself, else they are "0", "1", ... Raises `ModelError` when the model does not take a 28x28x1 image.
     """
 
     def __init__(self, model: str | Path | LoadedModel, *, runtime: str | None = None, threads: int = 1) -> None:
@@ -64,17 +65,17 @@ class Predictor:
         path = self.model.path
         self.input, self.output = image_classifier(self.model)
         record = read_record(path)
-        self.labels = _labels(path, self.output.shape[1], record)
-        _check_contract(path, self.input, record)
+        self.labels = labels_of(path, self.output.shape[1], record, self.model.labels)
+        check_contract(path, self.input.shape, self.input.dtype, record)
         self._encoding = input_encoding(self.input)
 
     def predict(self, image: str | Path | NDArray[np.uint8]) -> Prediction:
         """Return the prediction for an image file, or for a uint8 array [H, W] of any size."""
         timings_us: dict[str, float] = {}
-        with _timed(timings_us, "read"):
+        with timed(timings_us, "read"):
             gray = _gray(image)
         try:
-            with _timed(timings_us, "preprocess"):
+            with timed(timings_us, "preprocess"):
                 pixels = to_mnist(gray)
         except ImageError as error:  # it does not know the file
             where = "image" if isinstance(image, np.ndarray) else str(image)
@@ -97,16 +98,9 @@ class Predictor:
 
     def _prediction(self, pixels: NDArray[np.uint8], timings_us: dict[str, float]) -> Prediction:
         """Return the prediction for one canonical image uint8 [28, 28]."""
-        with _timed(timings_us, "infer"):
+        with timed(timings_us, "infer"):
             probabilities = self.probabilities(pixels[None, :, :, None])[0]
-        if probabilities.min() < -0.01 or not 0.9 < probabilities.sum() < 1.1:  # int8 scores add up to 1 nearly
-            raise ModelError(
-                f"{self.model.path}: scores from {probabilities.min():.3g} to {probabilities.max():.3g} are no "
-                f"probabilities; give a model that ends in softmax"
-            )
-        best = int(probabilities.argmax())
-        all_of_them = tuple(map(float, probabilities))
-        return Prediction(self.labels[best], all_of_them[best], all_of_them, timings_us=timings_us)
+        return Prediction(**judged(probabilities.tolist(), self.labels, timings_us, model=self.model.path))
 
     def probabilities(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return class probabilities [N, classes] of canonical images uint8 [N, 28, 28, 1], one inference each."""
@@ -120,14 +114,6 @@ class Predictor:
             raise ImageError(f"pixels: {pixels.dtype} {list(pixels.shape)}; expected uint8 [N, 28, 28, 1]")
         encoded: NDArray[Any] = self._encoding[pixels]
         return encoded
-
-
-@contextmanager
-def _timed(timings_us: dict[str, float], step: str) -> Iterator[None]:
-    """Note how many microseconds the block took."""
-    started = perf_counter()
-    yield
-    timings_us[step] = round((perf_counter() - started) * 1e6, 1)
 
 
 def _gray(image: str | Path | NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -179,22 +165,3 @@ def decode_output(raw: NDArray[Any], spec: TensorSpec) -> NDArray[np.float32]:
     if not spec.scale:
         return raw.astype(np.float32)
     return ((raw.astype(np.float64) - spec.zero_point) * spec.scale).astype(np.float32)
-
-
-def _labels(path: Path, classes: int, record: dict[str, Any]) -> list[str]:
-    labels = record.get("labels", [str(i) for i in range(classes)])
-    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
-        raise ModelError(f"{path}: labels in its record are {labels!r:.60}; expected a list of names; copy it again")
-    if len(labels) != classes:
-        raise ModelError(f"{path}: {classes} classes, its record names {len(labels)}; copy model and record together")
-    return labels
-
-
-def _check_contract(path: Path, spec: TensorSpec, record: dict[str, Any]) -> None:
-    """Raise `ModelError` when the record states another input than the model has or this predictor feeds."""
-    stated = record.get("input")
-    if stated is None:
-        return
-    feeds = {"shape": list(spec.shape), "dtype": spec.dtype, "range": [0, 1] if spec.dtype == "float32" else [0, 255]}
-    if stated != feeds:
-        raise ModelError(f"{path}: its record says input {stated!r:.120}; the model takes {feeds}; copy both again")

@@ -118,7 +118,8 @@ def check_budget(result: dict[str, Any], limits: Budget | None) -> None:
 def _pairs(models: list[Path], named: Sequence[str] | None) -> list[tuple[Path, str]]:
     """Return each model with each runtime that takes it, among those named or the board's that are installed."""
     from edgecnn.bench import peers
-    from edgecnn.device import ladder, runtimes
+    from edgecnn.device import ladder
+    from edgecnn.device.files import read_model
 
     if not models:
         raise ArtifactError("bench: no exported model to measure; make one: edgecnn export --format tflite")
@@ -134,7 +135,7 @@ def _pairs(models: list[Path], named: Sequence[str] | None) -> list[tuple[Path, 
     if not pairs:
         extras.require("litert", "ort", needed_by="bench")
     for model, _ in pairs:
-        runtimes.read_model(model)
+        read_model(model)
     return pairs
 
 
