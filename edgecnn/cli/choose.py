@@ -298,7 +298,10 @@ def model_file(named: Path | None, runtime: str | None = None) -> Path:
 def _int8_for(runtime: str | None) -> str:
     """Return the name of the int8 file that `runtime` takes, or that the first runtime that works here does."""
     from edgecnn.device import ladder
+    from edgecnn.device.files import C_LIBRARY
 
+    if runtime == C_LIBRARY:
+        return "int8.tflite"
     usable = (
         [runtime] if runtime in ladder.LADDER else [name for name in ladder.installed() if ladder.works(name).works]
     )

@@ -13,7 +13,6 @@ from typing import NoReturn
 from edgecnn.device.errors import DeviceError, ModelError
 
 FindModel = Callable[[Path | None, str | None], Path]
-LIBRARY = "libmodel.so"
 
 
 def main(arguments: Sequence[str] | None = None, *, prog: str = "predict.pyz", find_model: FindModel) -> int:
@@ -46,6 +45,8 @@ def model_beside(model: Path | None, _: str | None) -> Path:
     """Return `model`, or the only model in the folder of the program that runs: a .tflite, .onnx, or C library."""
     if model is not None:
         return model
+    from edgecnn.device.files import LIBRARY
+
     folder = Path(sys.argv[0]).resolve().parent
     found = sorted(path for suffix in ("tflite", "onnx") for path in folder.glob(f"*.{suffix}"))
     if not found and (folder / LIBRARY).is_file():

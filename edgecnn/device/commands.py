@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgecnn.device.errors import DeviceError
-from edgecnn.device.library import RUNTIME as C_LIBRARY
+from edgecnn.device.errors import DeviceError, ImageError
+from edgecnn.device.files import C_LIBRARY, LIBRARY
 from edgecnn.device.quick import quick_reader
 
 if TYPE_CHECKING:
@@ -49,7 +50,18 @@ def predict_files(
         elif quick is not None and (values := quick(image)) is not None:
             yield _line(image, values, C_LIBRARY, as_json)
         else:
+            if quick is not None:
+                _check_can_be_read(image)
             yield _digit(predictor(), image, as_json, show)
+
+
+def _check_can_be_read(image: Path) -> None:
+    """Raise `ImageError` for a picture that a C library does not read alone, where what it needs is not installed."""
+    if image.exists() and not (find_spec("numpy") and find_spec("PIL")):
+        raise ImageError(
+            f"{image}: not a PGM, PNG or .raw file of 28x28 pixels in MNIST's shape; {LIBRARY} alone reads no other; "
+            f"run: pip install numpy pillow"
+        )
 
 
 def _digit(predictor: Predictor, image: Path, as_json: bool, show: Path | None) -> str:

@@ -10,6 +10,8 @@ from typing import Any
 from edgecnn.device.digest import sha256
 from edgecnn.device.errors import ModelError
 
+LIBRARY, C_LIBRARY = "libmodel.so", "c"  # a model's C library beside it, and what it is called as a runtime
+
 
 def read_model(path: Path) -> bytes:
     """Return the file's bytes after a look at its first ones."""

@@ -13,10 +13,8 @@ from typing import NamedTuple
 from edgecnn.device import ladder
 from edgecnn.device.digest import sha256
 from edgecnn.device.errors import ModelError, RuntimeMissingError
-from edgecnn.device.files import read_model
+from edgecnn.device.files import LIBRARY, read_model
 
-LIBRARY = "libmodel.so"
-RUNTIME = "c"
 _ABI = 1
 
 
@@ -58,7 +56,8 @@ class Library:
             described = _Described()
             loaded.edgecnn_describe(ctypes.byref(described))
         except (OSError, AttributeError) as error:
-            raise ModelError(f"{path}: cannot be loaded ({error}); make it again: edgecnn build") from None
+            reason = str(error).removeprefix(f"{path.resolve()}: ")
+            raise ModelError(f"{path}: cannot be loaded ({reason}); make it again: edgecnn build") from None
         if described.abi != _ABI:
             raise ModelError(f"{path}: of version {described.abi}; expected {_ABI}; make it again: edgecnn build")
         name, classes = described.name.decode(), described.scores
@@ -121,7 +120,11 @@ def library_of(model: Path, *, asked: bool, library: Path | None = None) -> Path
 
 def tried() -> None:
     """Run in a child process: load the library named on the command line, call it once, and print its version."""
-    library = Library(Path(sys.argv[1]))
+    path = Path(sys.argv[1])
+    try:
+        library = Library(path)
+    except ModelError as error:
+        sys.exit(str(error).replace(f"{path}: ", ""))
     _, height, width, channels = library.input.shape
     library.scores(bytes(height * width * channels))
     sys.stdout.write(library.version)

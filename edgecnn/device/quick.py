@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from edgecnn.device.digit import SIDE, canonical_levels
-from edgecnn.device.files import check_contract, labels_of, read_model, read_record, vouched_for
-from edgecnn.device.library import RUNTIME, Library, Quantized, library_of
+from edgecnn.device.files import C_LIBRARY, check_contract, labels_of, read_model, read_record, vouched_for
+from edgecnn.device.library import Library, Quantized, library_of
 from edgecnn.device.plain import read_plain
 from edgecnn.device.prediction import judged, timed
 
@@ -21,9 +21,9 @@ def quick_reader(model: Path, runtime: str | None) -> Quick | None:
 
     It says what a `Prediction` says, by its names. Raises `ModelError` for a model that is not what its record says.
     """
-    if runtime not in (None, RUNTIME):
+    if runtime not in (None, C_LIBRARY):
         return None
-    path = library_of(model, asked=runtime == RUNTIME)
+    path = library_of(model, asked=runtime == C_LIBRARY)
     if path is None:
         return None
     vouched_for(model, read_model(model))

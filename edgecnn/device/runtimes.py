@@ -17,9 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecnn.device.errors import DeviceError, ModelError, RuntimeMissingError
-from edgecnn.device.files import one_line, read_model, vouched_for
+from edgecnn.device.files import C_LIBRARY, one_line, read_model, vouched_for
 from edgecnn.device.ladder import LADDER, installed, works
-from edgecnn.device.library import RUNTIME as C_LIBRARY
 from edgecnn.device.library import Library, library_of
 from edgecnn.device.quiet import quiet
 
