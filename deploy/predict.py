@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """The on-device inference script: copy it to the board with predict.pyz and one model, read it, change it.
 
-    edgecnn export --format pyz --out board/       # predict.pyz: the code below the surface
-    cp models/edge35k/int8.tflite* deploy/predict.py board/
-    scp -r board pi@raspberrypi: && ssh pi@raspberrypi python3 board/predict.py photo.png
+    edgecnn export edge35k --format bundle         # this script, its model, and predict.pyz, the code below the surface
+    scp -r export/edge35k-int8-tflite pi@raspberrypi:board
+    ssh pi@raspberrypi python3 board/predict.py photo.png
 
-The board needs Python 3.11, numpy, Pillow and one runtime: pip install numpy pillow ai-edge-litert
+The board needs Python 3.11, numpy, Pillow and one runtime: pip install -r requirements.txt
 """
 
 import sys

@@ -17,6 +17,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -145,11 +146,24 @@ def released(name: str = "edge35k") -> Path:
 
 def released_models() -> dict[str, Path]:
     """Return the folders of the released models by name: inside an installed package, or at the top of a checkout."""
-    package = Path(__file__).resolve().parent
-    for place in (package / "models", package.parent / "models"):
+    for place in _shipped("models"):
         if found := {path.parent.name: path.parent for path in sorted(place.glob("*/record.json"))}:
             return found
     return {}
+
+
+def for_the_board(name: str) -> Path:
+    """Return the path of a file of deploy/; raises `ArtifactError` when the installation lacks it."""
+    for place in _shipped("deploy"):
+        if (place / name).is_file():
+            return place / name
+    raise ArtifactError(f"deploy/{name}: not in this installation; install edgecnn again")
+
+
+def _shipped(folder: str) -> tuple[Path, Path]:
+    """Return where a folder that is no Python may lie: in an installed package, or at the top of a checkout."""
+    package = Path(__file__).resolve().parent
+    return package / folder, package.parent / folder
 
 
 @contextlib.contextmanager
@@ -214,6 +228,32 @@ def write_atomic(path: Path, content: bytes | str) -> None:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def write_folder(folder: Path, files: dict[str, bytes]) -> None:
+    """Write `folder` so that it holds either all of `files` or what it held before; what starts with #! may be run.
+
+    Raises `StorageError` when the disk refuses; the temporary folder is removed.
+    """
+    temporary = former = None
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+        for name, content in files.items():
+            write_atomic(temporary / name, content)
+            (temporary / name).chmod(0o755 if content.startswith(b"#!") else 0o644)
+        temporary.chmod(0o755)
+        if folder.exists():
+            former = folder.rename(temporary.with_name(f"{temporary.name}.old"))
+        temporary.rename(folder)
+        _fsync_directory(folder.parent)
+    except OSError as error:
+        raise StorageError(f"{folder}: cannot write it ({error.strerror}); choose another --out") from None
+    finally:
+        if former is not None and not folder.exists():
+            former.rename(folder)
+        for leftover in filter(None, (temporary, former)):
+            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def link(source: Path, target: Path) -> None:

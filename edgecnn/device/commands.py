@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from functools import cache
+from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,11 @@ from edgecnn.device.files import C_LIBRARY, LIBRARY
 from edgecnn.device.quick import quick_reader
 
 if TYPE_CHECKING:
-    from edgecnn.device.predictor import PlacedPrediction, Predictor
+    from edgecnn.device.paper import Gray
+    from edgecnn.device.predictor import PlacedPrediction, Prediction, Predictor
+    from edgecnn.device.stop import Stop
+
+NOTHING = "-"  # in place of a label, where there is no digit
 
 
 def predict_files(
@@ -35,24 +39,22 @@ def predict_files(
     if show is not None and show.suffix.lower() == ".png" and len(images) > 1:
         raise DeviceError(f"--show: {show} for {len(images)} images; expected a folder; leave .png out")
     quick = None if segment or show or threads != 1 else quick_reader(model, runtime)
-
-    @cache
-    def predictor() -> Predictor:
-        from edgecnn.device.predictor import Predictor  # numpy, which a C library does without
-
-        return Predictor(model, runtime=runtime, threads=threads)
-
+    predictor = cache(partial(_predictor, model, runtime=runtime, threads=threads))
     if quick is None:
         predictor()  # a model that cannot be loaded is told before an image that cannot
     for image in images:
-        if segment:
-            yield from _page(predictor(), image, as_json, show)
-        elif quick is not None and (values := quick(image)) is not None:
-            yield _line(image, values, C_LIBRARY, as_json)
-        else:
-            if quick is not None:
-                _check_can_be_read(image)
-            yield _digit(predictor(), image, as_json, show)
+        if quick is not None and (values := quick(image)) is not None:
+            yield _said(str(image), values, C_LIBRARY, as_json)
+            continue
+        if quick is not None:
+            _check_can_be_read(image)
+        yield from _lines(predictor(), image, as_json=as_json, segment=segment, show=show)
+
+
+def _predictor(model: Path, *, runtime: str | None, threads: int) -> Predictor:
+    from edgecnn.device.predictor import Predictor  # numpy, which a C library does without
+
+    return Predictor(model, runtime=runtime, threads=threads)
 
 
 def _check_can_be_read(image: Path) -> None:
@@ -64,24 +66,101 @@ def _check_can_be_read(image: Path) -> None:
         )
 
 
-def _digit(predictor: Predictor, image: Path, as_json: bool, show: Path | None) -> str:
-    from dataclasses import asdict
+def watch_folder(
+    folder: Path,
+    *,
+    model: Path,
+    runtime: str | None,
+    threads: int,
+    as_json: bool,
+    segment: bool,
+    show: Path | None,
+    stop: Stop,
+) -> Iterator[str | DeviceError]:
+    """Yield the lines of `predict_files` for what is and arrives in `folder`; a bad file's error stops nothing."""
+    from edgecnn.device.watch import watch
 
+    drawn = None if show is None else show.parent if show.suffix.lower() == ".png" else show
+    if drawn is not None and drawn.resolve() == folder.resolve():
+        raise DeviceError(f"--show: {show} is where --watch looks for pictures; give another folder")
+    predictor = _predictor(model, runtime=runtime, threads=threads)
+    read = partial(_lines, predictor, as_json=as_json, segment=segment, show=show)
+    for path, said in watch(folder, read, wait=stop.wait):
+        is_for_machines = as_json and isinstance(said, DeviceError)
+        yield json.dumps({"image": str(path), "error": str(said)}) if is_for_machines else said
+
+
+def watch_camera(
+    camera: str,
+    *,
+    model: Path,
+    runtime: str | None,
+    threads: int,
+    as_json: bool,
+    show: Path | None,
+    stop: Stop,
+) -> Iterator[str]:
+    """Yield a line when the answer to a camera's frames changes, or JSON for every frame, until `stop` is asked for.
+
+    A frame without a digit is answered by `NOTHING` and the reason. `show` gets the picture of the last line.
+    """
+    from edgecnn.device.camera import frames
+
+    predictor = _predictor(model, runtime=runtime, threads=threads)
+    last = None
+    with frames(camera) as found:
+        for number, gray in enumerate(found):
+            answer, line = _frame(predictor, number, gray, as_json)
+            if as_json or answer != last:
+                if show is not None and answer != NOTHING:
+                    _draw_steps(Path("camera"), gray, answer, show)
+                yield line
+            last = answer
+            if stop.wait(0):
+                return
+
+
+def _frame(predictor: Predictor, number: int, gray: Gray, as_json: bool) -> tuple[str, str]:
+    """Return the answer to a frame, and the line that says it."""
+    name = f"frame-{number}"
+    try:
+        prediction = predictor.predict(gray)
+    except ImageError as error:
+        said = json.dumps({"image": name, "error": str(error)}) if as_json else f"{name}\t{NOTHING}\t{error}"
+        return NOTHING, said
+    return prediction.label, _line(predictor, name, prediction, as_json)
+
+
+def _lines(predictor: Predictor, image: Path, *, as_json: bool, segment: bool, show: Path | None) -> Iterator[str]:
+    return (_page if segment else _digit)(predictor, image, as_json, show)
+
+
+def _digit(predictor: Predictor, image: Path, as_json: bool, show: Path | None) -> Iterator[str]:
     prediction = predictor.predict(image)
     if show is not None:
-        from edgecnn.device import show as drawing
         from edgecnn.device.pictures import read_gray
 
-        caption = f"{image.name}: {prediction.label}, probability {prediction.probability:.3f}"
-        drawing.save(drawing.contact_sheet(drawing.steps(read_gray(image)), caption), drawing.place(show, image))
-    return _line(image, asdict(prediction), predictor.model.runtime, as_json)
+        _draw_steps(image, read_gray(image), f"{prediction.label}, probability {prediction.probability:.3f}", show)
+    yield _line(predictor, str(image), prediction, as_json)
 
 
-def _line(image: Path, values: dict[str, Any], runtime: str, as_json: bool) -> str:
+def _line(predictor: Predictor, image: str, prediction: Prediction, as_json: bool) -> str:
+    from dataclasses import asdict
+
+    return _said(image, asdict(prediction), predictor.model.runtime, as_json)
+
+
+def _said(image: str, values: dict[str, Any], runtime: str, as_json: bool) -> str:
     """Return what is printed of a prediction, given by the names of `Prediction`."""
     if as_json:
-        return json.dumps({"image": str(image), "runtime": runtime, **values})
+        return json.dumps({"image": image, "runtime": runtime, **values})
     return f"{_one_field(image)}\t{values['label']}\t{values['probability']:.3f}"
+
+
+def _draw_steps(image: Path, gray: Gray, answer: str, show: Path) -> None:
+    from edgecnn.device import show as drawing
+
+    drawing.save(drawing.contact_sheet(drawing.steps(gray), f"{image.name}: {answer}"), drawing.place(show, image))
 
 
 def _page(predictor: Predictor, image: Path, as_json: bool, show: Path | None) -> Iterator[str]:
@@ -107,7 +186,7 @@ def _page(predictor: Predictor, image: Path, as_json: bool, show: Path | None) -
         for digit in digits:
             box = "\t".join(map(str, digit.box))
             prediction = digit.prediction
-            yield f"{_one_field(image)}\t{digit.row}\t{box}\t{prediction.label}\t{prediction.probability:.3f}"
+            yield f"{_one_field(str(image))}\t{digit.row}\t{box}\t{prediction.label}\t{prediction.probability:.3f}"
 
 
 def _rows(digits: Sequence[PlacedPrediction]) -> list[list[str]]:
@@ -116,6 +195,6 @@ def _rows(digits: Sequence[PlacedPrediction]) -> list[list[str]]:
     return [[digit.prediction.label for digit in digits if digit.row == row] for row in range(count)]
 
 
-def _one_field(image: Path) -> str:
+def _one_field(image: str) -> str:
     """Return a name that may hold a tab or a newline so that a row stays a row."""
-    return str(image).translate({9: "\\t", 10: "\\n", 13: "\\r"})
+    return image.translate({9: "\\t", 10: "\\n", 13: "\\r"})

@@ -27,7 +27,10 @@ _APART = 0.15  # of the digit's longer side: pieces that are further away are no
 
 @dataclass(frozen=True)
 class Steps:
-    """A picture dark on light, its ink, that as a mask, the mask without rules, the digit, and it as uint8 [28, 28]."""
+    """A picture dark on light, its ink, that as a mask, the mask without rules, the digit, and it as uint8 [28, 28].
+
+    `box` is where the digit lies in the picture that was given: left, top, width and height in pixels.
+    """
 
     gray: Gray
     ink: Ink
@@ -35,11 +38,14 @@ class Steps:
     ruleless: Mask
     digit: Mask
     pixels: Gray
+    box: tuple[int, int, int, int]
 
 
 def find_digit(gray: Gray) -> Steps:
     """Return the digit in `gray` (uint8 [H, W]) and how it was found; raises `ImageError` where there is no ink."""
-    upright = dark_on_light(shrunk(cut_to_sheet(shrunk(gray, PHOTO_SIDE))[0], _WORK_SIDE))
+    photo = shrunk(gray, PHOTO_SIDE)
+    sheet, top, left = cut_to_sheet(photo)
+    upright = dark_on_light(shrunk(sheet, _WORK_SIDE))
     ink = ink_of(upright, pen=pen_of(ink_of(upright), of_one_digit, bridge=True))
     mask = ink_mask(ink)
     pen = pen_width(mask)
@@ -51,7 +57,11 @@ def find_digit(gray: Gray) -> Steps:
     is_speck = not len(rows) or max(np.ptp(rows), np.ptp(columns)) < _SPECK * max(digit.shape)
     if is_speck and 2 * len(rows) <= ruleless.sum():  # a small spot alone on clean paper is meant
         raise ImageError("image: no ink stands out from the paper; expected a digit on paper")
-    return Steps(upright, ink, mask, ruleless, digit, shape_like_mnist(solid(ink, digit)))
+    scale, fine = max(gray.shape) / max(photo.shape), max(sheet.shape) / max(upright.shape)
+    row, column, height, width = (fine * length for length in _extent(digit, pen))
+    left, top, width, height = (round(scale * length) for length in (left + column, top + row, width, height))
+    pixels = shape_like_mnist(solid(ink, digit))
+    return Steps(upright, ink, mask, ruleless, digit, pixels, (left, top, width, height))
 
 
 def pen_of(ink: Ink, is_rule: Choice, *, bridge: bool = False) -> float:
@@ -71,6 +81,12 @@ def solid(ink: Ink, digit: Mask) -> NDArray[np.uint8]:
     near = near[:, 1:-1] | near[:, :-2] | near[:, 2:]
     level = max(median(ink[digit]), 1e-3)
     return (255 * np.where(near, ink / level, 0).clip(0, 1)).astype(np.uint8)
+
+
+def _extent(digit: Mask, pen: float) -> tuple[int, int, int, int]:
+    """Return first row, first column, height and width of a digit, without a rule that hangs on it."""
+    rows, columns = (np.flatnonzero(count > min(FINE * pen, count.max() - 1)) for count in (digit.sum(1), digit.sum(0)))
+    return int(rows[0]), int(columns[0]), int(np.ptp(rows)) + 1, int(np.ptp(columns)) + 1
 
 
 def _digit(pieces: Components, pen: float) -> Mask:

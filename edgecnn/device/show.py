@@ -40,10 +40,10 @@ def contact_sheet(pictures: list[tuple[str, Gray]], caption: str) -> Image.Image
     """Return titled pictures in a row, each scaled into a tile, under a caption."""
     sheet = Image.new("L", (len(pictures) * _TILE, _TILE + 2 * _TITLE), 255)
     draw = ImageDraw.Draw(sheet)
-    draw.text((4, 2), caption, fill=0, font=ImageFont.load_default(_TITLE - 6))
+    draw.text((4, 2), _drawable(caption), fill=0, font=_font(_TITLE - 6))
     for number, (title, picture) in enumerate(pictures):
         left = number * _TILE
-        draw.text((left + 4, _TITLE + 2), title, fill=0, font=ImageFont.load_default(_TITLE - 6))
+        draw.text((left + 4, _TITLE + 2), title, fill=0, font=_font(_TITLE - 6))
         scale = (_TILE - 4) / max(picture.shape)
         size = [max(1, round(length * scale)) for length in (picture.shape[1], picture.shape[0])]
         how = Image.Resampling.NEAREST if scale > 1 else Image.Resampling.BOX
@@ -59,8 +59,8 @@ def boxed_page(gray: Gray, page: Page, labels: list[str]) -> Image.Image:
         left, top, width, height = digit.box
         line = max(1, height // 25)
         draw.rectangle([left - line, top - line, left + width + line, top + height + line], outline=_FOUND, width=line)
-        font = ImageFont.load_default(max(10, round(height * 0.45)))
-        draw.text((left + width + 2 * line, top - line), label, fill=(200, 0, 0), font=font)
+        font = _font(max(10, round(height * 0.45)))
+        draw.text((left + width + 2 * line, top - line), _drawable(label), fill=(200, 0, 0), font=font)
     return picture
 
 
@@ -76,3 +76,16 @@ def save(picture: Image.Image, path: Path) -> None:
 def place(show: Path, image: Path) -> Path:
     """Return where the picture of `image` goes: `show` itself where it ends in .png, else a file in that folder."""
     return show if show.suffix.lower() == ".png" else show / f"{image.name}.steps.png"
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Return Pillow's own font; before version 10.1, which Debian 12 still has not, it has one small size."""
+    try:
+        return ImageFont.load_default(size)
+    except TypeError:
+        return ImageFont.load_default()
+
+
+def _drawable(text: str) -> str:
+    """Return `text` with a question mark for what the small font has no picture of."""
+    return text.encode("latin-1", "replace").decode("latin-1")

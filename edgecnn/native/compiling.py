@@ -64,9 +64,15 @@ def parts_of(texts: Mapping[str, str], *, where: str) -> Parts:
 
 
 def compiled(
-    texts: Mapping[str, str], *, target: str, cases: bytes | None, compiler: str | None = None, where: str = "model"
+    texts: Mapping[str, str],
+    dispatch: str,
+    *,
+    target: str,
+    cases: bytes | None,
+    compiler: str | None = None,
+    where: str = "model",
 ) -> Built:
-    """Return library and program of a model in C for a target.
+    """Return library and program of a model in C for a target; `dispatch` is the content of deploy/c/dispatch.c.
 
     `cases` are golden vectors: per case the pixels as the model takes them, then the scores. They are run here, or
     under QEMU, each time on another CPU; a note says so where they are not. A compiler that cannot do the vector
@@ -79,7 +85,7 @@ def compiled(
     version = next(iter(_output(command, "--version").splitlines()), command[0])
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for file, text in {**texts, **_sources(parts)}.items():
+        for file, text in {**texts, **_sources(parts), f"{_BASELINE}.c": dispatch}.items():
             (folder / file).write_text(text)
         try:
             objects, kernels, notes = _compile_model(told, parts.name, folder)
@@ -107,16 +113,8 @@ def _sources(parts: Parts) -> dict[str, str]:
         pixels_are_int8=int(parts.pixels_are_int8),
         names="" if parts.name == "model" else "\n".join(names),
     )
-    texts[f"{_BASELINE}.c"] = _dispatch()
     texts["exported.map"] = f"{{ global: {parts.name}_*; edgecnn_describe; local: *; }};\n"
     return texts
-
-
-def _dispatch() -> str:
-    """Return deploy/c/dispatch.c, which lies beside this file in an installed package."""
-    here = Path(__file__).resolve().parent
-    places = (here / "dispatch.c", here.parents[1] / "deploy" / "c" / "dispatch.c")
-    return next(place for place in places if place.exists()).read_text()
 
 
 def _compile_model(command: Sequence[str], name: str, folder: Path) -> tuple[list[str], str, list[str]]:

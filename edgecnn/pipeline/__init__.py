@@ -13,6 +13,7 @@ from edgecnn import extras
 from edgecnn.artifact import Run
 from edgecnn.config import SCHEMES, RunConfig
 from edgecnn.pipeline.building import build, check_source
+from edgecnn.pipeline.bundles import bundle_files, export_bundle
 from edgecnn.pipeline.c_files import export_c
 from edgecnn.pipeline.compressing import cluster, prune, train_quantized
 from edgecnn.pipeline.conversion import AUTO, Target
@@ -47,11 +48,13 @@ __all__ = [
     "bench",
     "bench_run",
     "build",
+    "bundle_files",
     "check_budget",
     "check_source",
     "cluster",
     "copy_released",
     "export",
+    "export_bundle",
     "export_c",
     "export_model",
     "float32_beside",

@@ -50,7 +50,8 @@ def build(
     source = _of_folder(model, out) if model.is_dir() else _of_tflite(model, out, name=name, kernel=kernel)
     check_owner(out / "model.c", source.parents)
     cases = _golden_cases(source, say)
-    built = native.compiled(source.texts, target=target, cases=cases, compiler=compiler, where=str(model))
+    dispatch = artifact.for_the_board("c/dispatch.c").read_text()
+    built = native.compiled(source.texts, dispatch, target=target, cases=cases, compiler=compiler, where=str(model))
     for file, text in source.texts.items():
         keep_beside(out / file, text.encode(), source.record, source.parents, source.settings)
     library = out / "libmodel.so"
