@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
+from edgecnn.bench.footprint import flash_bytes
 from edgecnn.device import ImageError, ModelError, Predictor, RuntimeMissingError
 from edgecnn.device.canonical import centre_of_mass
 from edgecnn.device.commands import predict_files
@@ -27,7 +29,7 @@ from edgecnn.device.runtimes import TensorSpec, load
 from edgecnn.export.pyz import to_pyz
 from edgecnn.native import golden
 from edgecnn.pipeline import build
-from tests.conftest import RELEASED, ROOT
+from tests.conftest import RELEASED, ROOT, Edgecnn
 
 SEVEN, PHOTO = ROOT / "deploy" / "c" / "seven.pgm", ROOT / "deploy" / "seven.png"
 NATIVE = ROOT / "edgecnn" / "native"
@@ -385,3 +387,45 @@ def test_a_damaged_png_is_read_or_refused_as_pillow_does(board: Path, place: int
         assert line.startswith(f"{path}\t")
     except ImageError as error:
         assert "\n" not in str(error)
+
+
+def benched(edgecnn: Edgecnn, folder: Path, *arguments: object, **environment: str) -> list[dict[str, Any]]:
+    options = ("--quick", "--rounds", "1", "--json", folder / "out.json")
+    done = edgecnn("bench", *arguments, *options, cwd=folder, **environment)
+    assert done.returncode == 0, done.stderr
+    rows: list[dict[str, Any]] = json.loads((folder / "out.json").read_text())["results"]
+    return rows
+
+
+def test_bench_measures_the_library_beside_a_model_or_one_made_for_it(
+    edgecnn: Edgecnn, board: Path, tmp_path: Path
+) -> None:
+    (board / "int8.tflite.json").unlink()  # without a record there is no data set, and latency alone is measured
+    (own,) = benched(edgecnn, board, "int8.tflite", "--runtime", "c", PATH=str(tmp_path))
+    library = Library(board / "libmodel.so")
+    assert (own["runtime"], own["error"], own["arena_bytes"]) == ("c", None, library.arena_bytes)
+    assert own["p50_us"] > 0
+    assert own["runtime_installed_bytes"] == (board / "libmodel.so").stat().st_size
+    assert 34_000 < own["flash_bytes"] < own["runtime_installed_bytes"], "at least the weights"
+
+    (board / "libmodel.so").unlink()
+    shutil.copy(RELEASED / "float32.tflite", board)
+    rows = benched(edgecnn, board, "int8.tflite", "float32.tflite", "--runtime", "c,litert")
+    found = {(row["artifact"], row["runtime"]): row for row in rows}
+    made, refused = found["int8.tflite", "c"], found["float32.tflite", "c"]
+    assert made["arena_bytes"] == own["arena_bytes"]
+    assert abs(made["flash_bytes"] - own["flash_bytes"]) < 1_000, "without a record it has no labels"
+    assert "input: got 1 of FLOAT32" in refused["error"]
+    assert found["int8.tflite", "litert"]["flash_bytes"] is None
+    assert not (board / "libmodel.so").exists(), "it was made in a folder that is gone"
+
+    done = edgecnn("bench", "int8.tflite", "--runtime", "c", cwd=board, PATH=str(tmp_path))
+    assert done.returncode == 2
+    assert "run: apt-get install gcc libc6-dev" in done.stderr
+
+
+def test_flash_is_code_and_constants(library: Path) -> None:
+    listed = subprocess.run(["size", "-A", library], capture_output=True, text=True, check=True).stdout
+    sizes = {row[0]: int(row[1]) for line in listed.splitlines() if len(row := line.split()) == 3 and row[1].isdigit()}
+    known = sum(size for name, size in sizes.items() if name.startswith((".text", ".rodata", ".data")))
+    assert known <= flash_bytes(library) < known + 6_000, "and what unwinds the stack"

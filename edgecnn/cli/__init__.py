@@ -244,7 +244,7 @@ def bench(
     runtime: Annotated[
         str | None,
         typer.Option(
-            "--runtime", help="Runtimes, by comma; also openvino, mnn, ncnn. Default: the board's, if installed."
+            "--runtime", help="Runtimes, by comma; also c, openvino, mnn, ncnn. Default: the board's, if installed."
         ),
     ] = None,
     threads: Annotated[int, typer.Option("--threads", min=1, help="Threads of a runtime.")] = 1,
