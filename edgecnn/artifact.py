@@ -70,6 +70,7 @@ class Record:
     labels: list[str]
     input: dict[str, Any]  # shape, dtype and the range that pixels 0..255 map to
     metrics: dict[str, Any]
+    decision: dict[str, Any] = field(default_factory=dict)  # of an export: when to trust it (`device.decision`)
     versions: dict[str, str] = field(default_factory=lambda: library_versions())
     commit: str | None = field(default_factory=lambda: source_commit())
     host: dict[str, str] = field(default_factory=lambda: host())
@@ -105,6 +106,11 @@ class Run:
     def teacher(self) -> Path:
         """The folder of the teacher: its members, numbered, and the lessons made of their answers."""
         return self.root / "teacher"
+
+    @property
+    def typicality(self) -> Path:
+        """What is typical of the run's data: the network that every export's record holds."""
+        return self.root / "typicality.json"
 
     def exported(self, recipe: str, file: str) -> Path:
         """Return the path of an exported artifact, e.g. ``export/pruned80-qat/int8.tflite``."""
@@ -351,7 +357,7 @@ def verify(directory: Path) -> Iterator[tuple[Path, str | None]]:
 _FIELDS: dict[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("stage", "recipe", "scheme", "artifact", "sha256"), str),
     **dict.fromkeys(("size_bytes", "gzip_bytes", "parameters", "nonzero_parameters", "seed"), int),
-    **dict.fromkeys(("parents", "settings", "data", "input", "metrics", "versions", "host"), dict),
+    **dict.fromkeys(("parents", "settings", "data", "input", "metrics", "decision", "versions", "host"), dict),
     "labels": list,
     "commit": (str, type(None)),
 }

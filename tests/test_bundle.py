@@ -243,6 +243,20 @@ def test_a_former_bundle_is_replaced_and_nothing_else(bundle: Path, tmp_path: Pa
     assert sorted(path.name for path in tmp_path.iterdir()) == ["b", "b.tar.gz"]
 
 
+def test_a_file_in_its_place_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "b").write_text("mine")
+    with pytest.raises(ArtifactError, match=r"b: is there, and is no folder"):
+        export_bundle(RELEASED / "int8.tflite", out=tmp_path, name="b")
+    assert (tmp_path / "b").read_text() == "mine"
+
+
+def test_without_numpy_the_files_are_checked_and_the_packages_named(bundle: Path) -> None:
+    done = run(bundle, "--self-test", python=("-I", "-S"))
+    assert done.returncode == 2
+    assert done.stdout.splitlines() == ["10 files are as SHA256SUMS says"]
+    assert done.stderr == "error: numpy is not installed; run: pip install numpy pillow ai-edge-litert\n"
+
+
 def test_a_disk_that_refuses_leaves_the_former_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, _ = export_bundle(RELEASED / "int8.tflite", out=tmp_path, name="b")
     before = {path.name: path.read_bytes() for path in folder.iterdir()}

@@ -20,9 +20,12 @@ from edgecnn.bench.footprint import flash_bytes
 from edgecnn.device import ImageError, ModelError, Predictor, RuntimeMissingError
 from edgecnn.device.canonical import centre_of_mass
 from edgecnn.device.commands import predict_files
+from edgecnn.device.decision import calibrated, read_decision, reasons_to_refuse, typicality
 from edgecnn.device.digit import canonical_levels
+from edgecnn.device.files import read_record
 from edgecnn.device.library import Library, Quantized
 from edgecnn.device.plain import decode_plain
+from edgecnn.device.plain_decision import judged, log_probabilities, read_plain_decision
 from edgecnn.device.predictor import decode_output, input_encoding
 from edgecnn.device.quick import quick_reader, real_values, stored_pixels
 from edgecnn.device.runtimes import TensorSpec, load
@@ -85,7 +88,7 @@ def test_plain_pictures_are_read_without_numpy(board: Path, tmp_path: Path) -> N
     images = pictures(tmp_path)
     for arguments in (["--runtime", "c"], []):
         rows = [line.split("\t") for line in without_packages(board, *arguments, *images).splitlines()]
-        assert rows == [[str(image), "7", "0.996"] for image in images]
+        assert rows == [[str(image), "7", "0.999"] for image in images]
 
 
 def test_nothing_heavy_is_imported_where_it_is_installed(board: Path) -> None:
@@ -145,8 +148,54 @@ def test_the_short_way_says_what_the_long_one_does(board: Path, ink: np.ndarray,
     else:
         values = vars(predictor.predict(path))
         assert said.keys() == values.keys()
-        assert said | {"timings_us": 0} == values | {"timings_us": 0}
+        exact = ("label", "accepted", "reason")
+        assert {name: said[name] for name in exact} == {name: values[name] for name in exact}
+        assert said["probabilities"] == pytest.approx(values["probabilities"], abs=1e-4)
+        assert said["probability"] == pytest.approx(values["probability"], abs=1e-4)
         assert said["timings_us"].keys() == values["timings_us"].keys()
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    arrays(np.uint8, (28, 28), elements=st.sampled_from([0, 0, 0, 60, 255])),
+    st.lists(st.floats(0, 1, width=32), min_size=10, max_size=10),
+)
+def test_it_is_judged_alike_without_numpy(pixels: np.ndarray, shares: list[float]) -> None:
+    total = sum(shares) or 1.0
+    probabilities = np.array([[share / total for share in shares]], np.float32)
+    for name in ("edge35k", "edge35k-sparse90", "edge4k"):
+        path = RELEASED.with_name(name) / "int8.tflite"
+        record = read_record(path)
+        assert record["decision"]["layers"], "there is something to compare"
+        decision = read_decision(record, classes=10, where=path)
+        plain = read_plain_decision(record, classes=10, where=path)
+        own = log_probabilities(pixels.tobytes(), plain.layers)
+        assert own == pytest.approx(typicality(pixels[None], decision)[0].tolist(), abs=1e-4)
+        labels = list("0123456789")
+        got, reason = judged(pixels.tobytes(), probabilities[0].tolist(), labels, plain)
+        expected = calibrated(probabilities, decision)
+        assert got == pytest.approx(expected[0].tolist(), abs=1e-6)
+        if min(abs(value - plain.least_typicality) for value in own) > 1e-3 and len(set(got)) == len(got):
+            assert reason == reasons_to_refuse(pixels[None], expected, labels, decision)[0]
+
+
+@pytest.mark.parametrize(
+    "change", [{"floor": 0.7}, {"temperature": "warm"}, {"layers": []}, {"layers": [{}]}, {"layers": 5}], ids=repr
+)
+def test_a_decision_that_is_none_is_refused_alike(change: dict[str, object]) -> None:
+    path = RELEASED / "int8.tflite"
+    record = read_record(path)
+    record["decision"] = record["decision"] | change
+    for read in (read_decision, read_plain_decision):
+        with pytest.raises(ModelError, match=r"int8.tflite: decision in its record .*; copy the record again"):
+            read(record, classes=10, where=path)
+    record["decision"]["layers"] = read_record(path)["decision"]["layers"]
+    cut = record["decision"]["layers"][1]
+    record["decision"] |= {"floor": 0.0, "temperature": 1.0}
+    cut["kernel"] = cut["kernel"][:-4]
+    for read in (read_decision, read_plain_decision):
+        with pytest.raises(ModelError, match="cannot be read"):
+            read(record, classes=10, where=path)
 
 
 def plainly_canonical(ink: np.ndarray) -> bool:

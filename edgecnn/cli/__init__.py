@@ -448,6 +448,24 @@ def release(
 
 
 @app.command()
+def decide(
+    models: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Run directories, folders or files of exported models. Default: the latest run."),
+    ] = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Fit on validation when to trust exported models, and write it into their records; models stay as they are."""
+    from edgecnn import pipeline
+    from edgecnn.cli import choose
+
+    with progress() as observe:
+        decided = pipeline.decide(choose.exports_in(models), data_dir=data_dir, observe=observe)
+    for path in decided:
+        print(pipeline.decision_line(path))
+
+
+@app.command()
 def models() -> None:
     """List the released models: parameters, accuracy and bytes; their names stand for a path in other commands."""
     from edgecnn.cli.terminal import print_table

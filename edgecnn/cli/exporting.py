@@ -173,7 +173,7 @@ def _bundled_model(asked: Asked) -> tuple[Path, str]:
     run, folder = choose.to_export(asked.model)
     if run is not None:
         path = _model(replace(asked, model=run.root, out=None))
-        return path, f"{run.root.name}-{path.parent.name}"
+        return path, f"{run.root.resolve().name}-{path.parent.name}"
     if folder is not None and _is_released(asked, target, folder):
         _refuse_for_released(asked)
         return folder / target.file, folder.name

@@ -6,21 +6,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecnn.device.digit import SIDE, canonical_levels
-from edgecnn.device.errors import ImageError
+from edgecnn.device.errors import ImageError, NoInkError
 
 
 def canonical(gray: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
     """Return a picture that is MNIST's already, turned over if black on white; None for any other.
 
-    `digit.canonical_levels` says which are. Raises `ImageError` for an array that is no picture and for one that is
-    larger and without ink.
+    `digit.canonical_levels` says which are. Raises `ImageError` for an array that is no picture, `NoInkError` for a
+    larger one that is of one level.
     """
     checked_gray(gray)
     if gray.shape == (SIDE, SIDE):
         levels = canonical_levels(gray.tobytes())
         return None if levels is None else np.frombuffer(levels, np.uint8).reshape(SIDE, SIDE)
     if gray.max() == gray.min():
-        raise ImageError(f"image: every pixel is {gray.max()}; expected a digit on paper")
+        raise NoInkError(f"image: every pixel is {gray.max()}; expected a digit on paper")
     return None
 
 

@@ -65,6 +65,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     parser = _Parser(
         prog=prog,
         description="Classify images with a TFLite or ONNX model.",
+        epilog="Exit codes: 0 done (--watch, --camera: SIGTERM), 1 the self-test differs, 2 bad input, 130 Ctrl-C.",
         allow_abbrev=False,
         # The terminal's width, which argparse asks for at every start, would import shutil and with it bz2 and lzma.
         formatter_class=lambda prog: argparse.HelpFormatter(prog, width=100),
@@ -77,6 +78,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     parser.add_argument("--json", action="store_true", help="one JSON object per line")
     parser.add_argument("--segment", action="store_true", help="several digits on a page: a line, and a box, for each")
     parser.add_argument("--show", type=Path, metavar="DIR", help="folder (or FILE.png) for pictures of what was seen")
+    parser.add_argument("--stats", type=Path, metavar="FILE", help="count there what is met; warn when it drifts")
     parser.add_argument("--watch", type=Path, metavar="DIR", help="predict what is in a folder, and what arrives there")
     parser.add_argument(
         "--camera",
@@ -153,6 +155,8 @@ def _shared(options: argparse.Namespace, find_model: FindModel) -> dict[str, Any
         "threads": options.threads,
         "as_json": options.json,
         "show": options.show,
+        "stats": options.stats,
+        "warn": lambda line: print(f"warning: {line}", file=sys.stderr),
     }
 
 

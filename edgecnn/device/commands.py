@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,10 +16,11 @@ from edgecnn.device.quick import quick_reader
 
 if TYPE_CHECKING:
     from edgecnn.device.paper import Gray
-    from edgecnn.device.predictor import PlacedPrediction, Prediction, Predictor
+    from edgecnn.device.predictor import PlacedPrediction, Prediction, Predictor, Watch
     from edgecnn.device.stop import Stop
 
-NOTHING = "-"  # in place of a label, where there is no digit
+NOTHING = "-"  # in place of a label, where no digit is seen
+Warn = Callable[[str], None]
 
 
 def predict_files(
@@ -30,31 +32,37 @@ def predict_files(
     as_json: bool,
     segment: bool = False,
     show: Path | None = None,
+    stats: Path | None = None,
+    warn: Warn = lambda line: None,
 ) -> Iterator[str]:
     """Yield a line an image: ``digit.png  7  0.998``, or JSON with all probabilities; `segment`: a line a digit.
 
-    Images are predicted one by one, so that a bad one stops the rest but loses none before it. `show` is a folder, or
-    a .png for a single image, for a picture of what was seen.
+    A line of what is not to be trusted ends in ``rejected: `` and the reason. Images are predicted one by one, so that
+    a bad one stops the rest but loses none before it. `show` is a folder, or a .png for a single image, for a picture
+    of what was seen. `stats` is a file of counts to add to; `warn` is called with a line for each that is not as in
+    training.
     """
     if show is not None and show.suffix.lower() == ".png" and len(images) > 1:
         raise DeviceError(f"--show: {show} for {len(images)} images; expected a folder; leave .png out")
-    quick = None if segment or show or threads != 1 else quick_reader(model, runtime)
-    predictor = cache(partial(_predictor, model, runtime=runtime, threads=threads))
-    if quick is None:
-        predictor()  # a model that cannot be loaded is told before an image that cannot
-    for image in images:
-        if quick is not None and (values := quick(image)) is not None:
-            yield _said(str(image), values, C_LIBRARY, as_json)
-            continue
-        if quick is not None:
-            _check_can_be_read(image)
-        yield from _lines(predictor(), image, as_json=as_json, segment=segment, show=show)
+    is_plain = not (segment or show or stats) and threads == 1
+    quick = quick_reader(model, runtime) if is_plain else None
+    with _counting(model, stats, warn) as count:
+        predictor = cache(partial(_predictor, model, runtime=runtime, threads=threads, watch=count))
+        if quick is None:
+            predictor()  # a model that cannot be loaded is told before an image that cannot
+        for image in images:
+            if quick is not None and (values := quick(image)) is not None:
+                yield _said(str(image), values, C_LIBRARY, as_json)
+                continue
+            if quick is not None:
+                _check_can_be_read(image)
+            yield from _lines(predictor(), image, as_json=as_json, segment=segment, show=show)
 
 
-def _predictor(model: Path, *, runtime: str | None, threads: int) -> Predictor:
+def _predictor(model: Path, *, runtime: str | None, threads: int, watch: Watch | None) -> Predictor:
     from edgecnn.device.predictor import Predictor  # numpy, which a C library does without
 
-    return Predictor(model, runtime=runtime, threads=threads)
+    return Predictor(model, runtime=runtime, threads=threads, watch=watch)
 
 
 def _check_can_be_read(image: Path) -> None:
@@ -76,6 +84,8 @@ def watch_folder(
     segment: bool,
     show: Path | None,
     stop: Stop,
+    stats: Path | None = None,
+    warn: Warn = lambda line: None,
 ) -> Iterator[str | DeviceError]:
     """Yield the lines of `predict_files` for what is and arrives in `folder`; a bad file's error stops nothing."""
     from edgecnn.device.watch import watch
@@ -83,11 +93,12 @@ def watch_folder(
     drawn = None if show is None else show.parent if show.suffix.lower() == ".png" else show
     if drawn is not None and drawn.resolve() == folder.resolve():
         raise DeviceError(f"--show: {show} is where --watch looks for pictures; give another folder")
-    predictor = _predictor(model, runtime=runtime, threads=threads)
-    read = partial(_lines, predictor, as_json=as_json, segment=segment, show=show)
-    for path, said in watch(folder, read, wait=stop.wait):
-        is_for_machines = as_json and isinstance(said, DeviceError)
-        yield json.dumps({"image": str(path), "error": str(said)}) if is_for_machines else said
+    with _counting(model, stats, warn) as count:
+        predictor = _predictor(model, runtime=runtime, threads=threads, watch=count)
+        read = partial(_lines, predictor, as_json=as_json, segment=segment, show=show)
+        for path, said in watch(folder, read, wait=stop.wait):
+            is_for_machines = as_json and isinstance(said, DeviceError)
+            yield json.dumps({"image": str(path), "error": str(said)}) if is_for_machines else said
 
 
 def watch_camera(
@@ -99,16 +110,18 @@ def watch_camera(
     as_json: bool,
     show: Path | None,
     stop: Stop,
+    stats: Path | None = None,
+    warn: Warn = lambda line: None,
 ) -> Iterator[str]:
     """Yield a line when the answer to a camera's frames changes, or JSON for every frame, until `stop` is asked for.
 
-    A frame without a digit is answered by `NOTHING` and the reason. `show` gets the picture of the last line.
+    A frame that is not to be trusted is answered by `NOTHING` and the reason. `show` gets the picture of the last line.
     """
     from edgecnn.device.camera import frames
 
-    predictor = _predictor(model, runtime=runtime, threads=threads)
     last = None
-    with frames(camera) as found:
+    with _counting(model, stats, warn) as count, frames(camera) as found:
+        predictor = _predictor(model, runtime=runtime, threads=threads, watch=count)
         for number, gray in enumerate(found):
             answer, line = _frame(predictor, number, gray, as_json)
             if as_json or answer != last:
@@ -122,13 +135,27 @@ def watch_camera(
 
 def _frame(predictor: Predictor, number: int, gray: Gray, as_json: bool) -> tuple[str, str]:
     """Return the answer to a frame, and the line that says it."""
-    name = f"frame-{number}"
+    name, prediction = f"frame-{number}", predictor.predict(gray)
+    answer = prediction.label if prediction.accepted else NOTHING
+    if as_json or prediction.accepted:
+        return answer, _line(predictor, name, prediction, as_json)
+    return answer, f"{name}\t{NOTHING}\t{prediction.reason}"
+
+
+@contextmanager
+def _counting(model: Path, stats: Path | None, warn: Warn) -> Iterator[Watch | None]:
+    """Give what counts predictions, None without a file for that; say at the end what is not as in training."""
+    if stats is None:
+        yield None
+        return
+    from edgecnn.device.stats import stats_of
+
+    counted = stats_of(model, stats)
     try:
-        prediction = predictor.predict(gray)
-    except ImageError as error:
-        said = json.dumps({"image": name, "error": str(error)}) if as_json else f"{name}\t{NOTHING}\t{error}"
-        return NOTHING, said
-    return prediction.label, _line(predictor, name, prediction, as_json)
+        yield counted.add
+    finally:
+        for line in counted.save():
+            warn(f"{stats}: {line}")
 
 
 def _lines(predictor: Predictor, image: Path, *, as_json: bool, segment: bool, show: Path | None) -> Iterator[str]:
@@ -140,7 +167,9 @@ def _digit(predictor: Predictor, image: Path, as_json: bool, show: Path | None) 
     if show is not None:
         from edgecnn.device.pictures import read_gray
 
-        _draw_steps(image, read_gray(image), f"{prediction.label}, probability {prediction.probability:.3f}", show)
+        refused = f", rejected: {prediction.reason}" if prediction.reason else ""
+        answer = f"{prediction.label}, probability {prediction.probability:.3f}{refused}"
+        _draw_steps(image, read_gray(image), answer, show)
     yield _line(predictor, str(image), prediction, as_json)
 
 
@@ -154,7 +183,7 @@ def _said(image: str, values: dict[str, Any], runtime: str, as_json: bool) -> st
     """Return what is printed of a prediction, given by the names of `Prediction`."""
     if as_json:
         return json.dumps({"image": image, "runtime": runtime, **values})
-    return f"{_one_field(image)}\t{values['label']}\t{values['probability']:.3f}"
+    return f"{_one_field(image)}\t{_told(values)}"
 
 
 def _draw_steps(image: Path, gray: Gray, answer: str, show: Path) -> None:
@@ -175,8 +204,7 @@ def _page(predictor: Predictor, image: Path, as_json: bool, show: Path | None) -
     if show is not None:
         from edgecnn.device import show as drawing
 
-        labels = [digit.prediction.label for digit in digits]
-        drawing.save(drawing.boxed_page(gray, page, labels), drawing.place(show, image))
+        drawing.save(drawing.boxed_page(gray, page, [digit.prediction for digit in digits]), drawing.place(show, image))
     if as_json:
         found = [{"row": digit.row, "box": digit.box, **asdict(digit.prediction)} for digit in digits]
         yield json.dumps(
@@ -185,8 +213,13 @@ def _page(predictor: Predictor, image: Path, as_json: bool, show: Path | None) -
     else:
         for digit in digits:
             box = "\t".join(map(str, digit.box))
-            prediction = digit.prediction
-            yield f"{_one_field(str(image))}\t{digit.row}\t{box}\t{prediction.label}\t{prediction.probability:.3f}"
+            yield f"{_one_field(str(image))}\t{digit.row}\t{box}\t{_told(vars(digit.prediction))}"
+
+
+def _told(values: dict[str, Any]) -> str:
+    """Return label and probability as fields of a row, and a third that says why if it is not to be trusted."""
+    refused = f"\trejected: {values['reason']}" if not values["accepted"] else ""
+    return f"{values['label']}\t{values['probability']:.3f}{refused}"
 
 
 def _rows(digits: Sequence[PlacedPrediction]) -> list[list[str]]:

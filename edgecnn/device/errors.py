@@ -11,6 +11,10 @@ class ImageError(DeviceError):
     """A file that is no image, or an array that is no picture."""
 
 
+class NoInkError(ImageError):
+    """A picture on which nothing is drawn."""
+
+
 class ModelError(DeviceError):
     """A model file that is absent, damaged, or takes another input than an image."""
 

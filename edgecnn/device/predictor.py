@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,12 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecnn.device.canonical import checked_gray
+from edgecnn.device.decision import calibrated, read_decision, reasons_to_refuse
 from edgecnn.device.digit import SIDE
-from edgecnn.device.errors import ImageError, ModelError
+from edgecnn.device.errors import ImageError, ModelError, NoInkError
 from edgecnn.device.files import check_contract, labels_of, read_record
 from edgecnn.device.plain import read_plain
-from edgecnn.device.prediction import judged, timed
-from edgecnn.device.preprocessing import to_mnist
+from edgecnn.device.prediction import check_probabilities, timed
+from edgecnn.device.preprocessing import look
+from edgecnn.device.refusal import SEVERAL
 from edgecnn.device.runtimes import LoadedModel, TensorSpec, load
 
 if TYPE_CHECKING:
@@ -29,8 +31,9 @@ INPUT_SHAPE = (SIDE, SIDE, 1)
 class Prediction:
     """A class, how sure the network is of it, and the probabilities of all classes in the model's order.
 
-    `accepted` says whether to trust it, `reason` why not (empty if accepted); `timings_us` what each step took in
-    microseconds: "read" the file, "preprocess" the picture, "infer".
+    The probabilities are calibrated where the model's record says how. `accepted` says whether to trust it, `reason`
+    why not (empty if accepted): no ink, several digits, and, where the record says what is typical, no digit or not
+    sure; `timings_us` what each step took in microseconds: "read" the file, "preprocess" the picture, "infer", "judge".
     """
 
     label: str
@@ -39,6 +42,9 @@ class Prediction:
     accepted: bool = True
     reason: str = ""
     timings_us: dict[str, float] = field(default_factory=dict, compare=False)
+
+
+Watch = Callable[[NDArray[np.uint8], Prediction], None]
 
 
 @dataclass(frozen=True)
@@ -56,11 +62,20 @@ class PlacedPrediction:
 class Predictor:
     """Classifies images with one model file.
 
-    Input and output types, scale and zero point are read from the model; class names from the record beside it
-    or the model itself, else they are "0", "1", ... Raises `ModelError` when the model does not take a 28x28x1 image.
+    Input and output types, scale and zero point are read from the model; class names from the record beside it or the
+    model itself, else they are "0", "1", ...; and when to trust it from the record. `watch` is called with the
+    canonical image and the prediction made of it, each time. Raises `ModelError` when the model does not take a
+    28x28x1 image.
     """
 
-    def __init__(self, model: str | Path | LoadedModel, *, runtime: str | None = None, threads: int = 1) -> None:
+    def __init__(
+        self,
+        model: str | Path | LoadedModel,
+        *,
+        runtime: str | None = None,
+        threads: int = 1,
+        watch: Watch | None = None,
+    ) -> None:
         self.model = model if isinstance(model, LoadedModel) else load(Path(model), runtime=runtime, threads=threads)
         path = self.model.path
         self.input, self.output = image_classifier(self.model)
@@ -68,19 +83,20 @@ class Predictor:
         self.labels = labels_of(path, self.output.shape[1], record, self.model.labels)
         check_contract(path, self.input.shape, self.input.dtype, record)
         self._encoding = input_encoding(self.input)
+        self._decision = read_decision(record, classes=len(self.labels), where=path)
+        self._watch = watch
 
     def predict(self, image: str | Path | NDArray[np.uint8]) -> Prediction:
         """Return the prediction for an image file, or for a uint8 array [H, W] of any size."""
         timings_us: dict[str, float] = {}
         with timed(timings_us, "read"):
             gray = _gray(image)
-        try:
-            with timed(timings_us, "preprocess"):
-                pixels = to_mnist(gray)
-        except ImageError as error:  # it does not know the file
-            where = "image" if isinstance(image, np.ndarray) else str(image)
-            raise ImageError(str(error).replace("image", where, 1)) from None
-        return self._prediction(pixels, timings_us)
+        with timed(timings_us, "preprocess"):
+            try:
+                pixels, is_one_of_several = look(gray)
+            except NoInkError:
+                pixels, is_one_of_several = np.zeros((SIDE, SIDE), np.uint8), False
+        return self._prediction(pixels, timings_us, refused=SEVERAL if is_one_of_several else "")
 
     def predict_page(self, image: str | Path | NDArray[np.uint8]) -> list[PlacedPrediction]:
         """Return a prediction for each of several digits, rows from top to bottom and each from left to right."""
@@ -96,14 +112,26 @@ class Predictor:
         """Return a prediction per image, in order."""
         return [self.predict(image) for image in images]
 
-    def _prediction(self, pixels: NDArray[np.uint8], timings_us: dict[str, float]) -> Prediction:
-        """Return the prediction for one canonical image uint8 [28, 28]."""
+    def _prediction(self, pixels: NDArray[np.uint8], timings_us: dict[str, float], *, refused: str = "") -> Prediction:
+        """Return the prediction for one canonical image uint8 [28, 28], `refused` for a reason or judged here."""
         with timed(timings_us, "infer"):
-            probabilities = self.probabilities(pixels[None, :, :, None])[0]
-        return Prediction(**judged(probabilities.tolist(), self.labels, timings_us, model=self.model.path))
+            raw = self.probabilities(pixels[None, :, :, None])
+        check_probabilities(float(raw.min()), float(raw.max()), float(raw.sum()), model=self.model.path)
+        with timed(timings_us, "judge"):
+            probabilities = calibrated(raw, self._decision)
+            reason = refused or reasons_to_refuse(pixels[None], probabilities, self.labels, self._decision)[0]
+        best = int(probabilities[0].argmax())
+        all_of_them = tuple(map(float, probabilities[0]))
+        prediction = Prediction(self.labels[best], all_of_them[best], all_of_them, not reason, reason, timings_us)
+        if self._watch is not None:
+            self._watch(pixels, prediction)
+        return prediction
 
     def probabilities(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return class probabilities [N, classes] of canonical images uint8 [N, 28, 28, 1], one inference each."""
+        """Return the network's own class probabilities [N, classes] of canonical images uint8 [N, 28, 28, 1].
+
+        One inference each, and not calibrated.
+        """
         encoded = self.encode(pixels)
         raw = np.concatenate([self.model.invoke([encoded[i : i + 1]])[0] for i in range(len(encoded))])
         return decode_output(raw, self.output)

@@ -11,7 +11,8 @@ from edgecnn.device.digit import SIDE, canonical_levels
 from edgecnn.device.files import C_LIBRARY, check_contract, labels_of, read_model, read_record, vouched_for
 from edgecnn.device.library import Library, Quantized, library_of
 from edgecnn.device.plain import read_plain
-from edgecnn.device.prediction import judged, timed
+from edgecnn.device.plain_decision import judged, read_plain_decision
+from edgecnn.device.prediction import check_probabilities, timed
 
 Quick = Callable[[Path], dict[str, Any] | None]
 
@@ -33,6 +34,7 @@ def quick_reader(model: Path, runtime: str | None) -> Quick | None:
     record = read_record(model)
     labels = labels_of(model, library.output.shape[1], record, library.labels)
     check_contract(model, library.input.shape, library.input.dtype, record)
+    decision = read_plain_decision(record, classes=len(labels), where=model)
     stored = stored_pixels(library.input)
 
     def read(image: Path) -> dict[str, Any] | None:
@@ -46,8 +48,19 @@ def quick_reader(model: Path, runtime: str | None) -> Quick | None:
         if levels is None:
             return None
         with timed(timings_us, "infer"):
-            probabilities = real_values(library.scores(levels.translate(stored)), library.output)
-        return judged(probabilities, labels, timings_us, model=model)
+            raw = real_values(library.scores(levels.translate(stored)), library.output)
+        check_probabilities(min(raw), max(raw), sum(raw), model=model)
+        with timed(timings_us, "judge"):
+            probabilities, reason = judged(levels, raw, labels, decision)
+        best = max(probabilities)
+        return {
+            "label": labels[probabilities.index(best)],
+            "probability": best,
+            "probabilities": tuple(probabilities),
+            "accepted": not reason,
+            "reason": reason,
+            "timings_us": timings_us,
+        }
 
     return read
 

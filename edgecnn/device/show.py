@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from edgecnn.device.canonical import canonical
-from edgecnn.device.errors import DeviceError
+from edgecnn.device.errors import DeviceError, NoInkError
 from edgecnn.device.paper import Gray
 from edgecnn.device.photo import find_digit
-from edgecnn.device.segment import Page
+
+if TYPE_CHECKING:
+    from edgecnn.device.predictor import Prediction
+    from edgecnn.device.segment import Page
 
 _TILE = 280
 _TITLE = 18
-_FOUND = (0, 140, 60)
+_FOUND, _READ, _REJECTED = (0, 140, 60), (200, 0, 0), (150, 150, 150)
 
 
 def steps(gray: Gray) -> list[tuple[str, Gray]]:
     """Return a title and a picture for every step from `gray` (uint8 [H, W]) to what the network gets."""
-    as_it_is = canonical(gray)
-    if as_it_is is not None:
-        return [("the image", gray), ("28x28, as it is", as_it_is)]
-    found = find_digit(gray)
+    try:
+        as_it_is = canonical(gray)
+        if as_it_is is not None:
+            return [("the image", gray), ("28x28, as it is", as_it_is)]
+        found = find_digit(gray)
+    except NoInkError:
+        return [("the image", gray)]
     white = np.uint8(255)
     return [
         ("the image", gray),
@@ -51,16 +59,17 @@ def contact_sheet(pictures: list[tuple[str, Gray]], caption: str) -> Image.Image
     return sheet
 
 
-def boxed_page(gray: Gray, page: Page, labels: list[str]) -> Image.Image:
-    """Return the page in color with a box and its label around every digit found."""
+def boxed_page(gray: Gray, page: Page, predictions: Sequence[Prediction]) -> Image.Image:
+    """Return the page in color with a box and its label around every digit found, in gray what was rejected."""
     picture = Image.fromarray(gray).convert("RGB")
     draw = ImageDraw.Draw(picture)
-    for digit, label in zip(page.digits, labels, strict=True):
+    for digit, prediction in zip(page.digits, predictions, strict=True):
+        box, ink = (_FOUND, _READ) if prediction.accepted else (_REJECTED, _REJECTED)
         left, top, width, height = digit.box
         line = max(1, height // 25)
-        draw.rectangle([left - line, top - line, left + width + line, top + height + line], outline=_FOUND, width=line)
+        draw.rectangle([left - line, top - line, left + width + line, top + height + line], outline=box, width=line)
         font = _font(max(10, round(height * 0.45)))
-        draw.text((left + width + 2 * line, top - line), _drawable(label), fill=(200, 0, 0), font=font)
+        draw.text((left + width + 2 * line, top - line), _drawable(prediction.label), fill=ink, font=font)
     return picture
 
 

@@ -18,6 +18,7 @@ from edgecnn.pipeline.c_files import export_c
 from edgecnn.pipeline.compressing import cluster, prune, train_quantized
 from edgecnn.pipeline.conversion import AUTO, Target
 from edgecnn.pipeline.cost import Inspection, float32_beside, images_to_compare, inspected
+from edgecnn.pipeline.deciding import decide, decision_line
 from edgecnn.pipeline.exports import copy_released, export, export_model, pack_predictor
 from edgecnn.pipeline.measure import a_look, bench, bench_run, check_budget
 from edgecnn.pipeline.release import release
@@ -53,6 +54,8 @@ __all__ = [
     "check_source",
     "cluster",
     "copy_released",
+    "decide",
+    "decision_line",
     "export",
     "export_bundle",
     "export_c",
