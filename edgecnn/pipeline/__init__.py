@@ -14,7 +14,7 @@ from edgecnn.artifact import Run
 from edgecnn.config import SCHEMES, RunConfig
 from edgecnn.pipeline.building import build, check_source
 from edgecnn.pipeline.bundles import bundle_files, export_bundle
-from edgecnn.pipeline.c_files import export_c
+from edgecnn.pipeline.c_files import check_c, export_c
 from edgecnn.pipeline.compressing import cluster, prune, train_quantized
 from edgecnn.pipeline.conversion import AUTO, Target
 from edgecnn.pipeline.cost import Inspection, float32_beside, images_to_compare, inspected
@@ -51,6 +51,7 @@ __all__ = [
     "build",
     "bundle_files",
     "check_budget",
+    "check_c",
     "check_source",
     "cluster",
     "copy_released",

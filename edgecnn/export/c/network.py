@@ -290,6 +290,8 @@ def _summing(
     filters = kernel.shape[-1 if is_depthwise else 0]
     if weights.zero_point.any() or len(weights.scale) not in (1, filters):
         op.refuse("weights with zero points, or scales of another axis", "zero point 0, and one scale or one a filter")
+    if (kernel == -128).any():
+        op.refuse("weights of -128", "-127 to 127, the range of the format's weights")
     per_filter = kernel.reshape(-1, filters).T if is_depthwise else kernel.reshape(filters, -1)
     sums = per_filter.astype(np.int64)
     bias = _bias(op, filters) - held_zero(op.tensor(0)) * sums.sum(1)
