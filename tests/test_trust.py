@@ -18,7 +18,15 @@ from edgecnn.bench.accuracy import calibration_curve, expected_calibration_error
 from edgecnn.data import Split
 from edgecnn.data.outliers import outliers
 from edgecnn.device import ModelError, Predictor
-from edgecnn.device.decision import NO_INK, SEVERAL, Decision, calibrated, read_decision, reasons_to_refuse
+from edgecnn.device.decision import (
+    NO_INK,
+    SEVERAL,
+    Decision,
+    calibrated,
+    much_smaller,
+    read_decision,
+    reasons_to_refuse,
+)
 from edgecnn.device.typicality import Layer, log_probabilities, packed, unpacked
 from tests.conftest import RELEASED, ROOT, Edgecnn
 from tests.drawing import STROKES, draw
@@ -186,6 +194,12 @@ def test_several_digits_are_refused(predictor: Predictor) -> None:
 def test_a_drawn_digit_is_accepted(predictor: Predictor, name: str) -> None:
     got = predictor.predict(np.asarray(draw(STROKES[name])))
     assert (got.accepted, got.reason) == (True, "")
+
+
+def test_much_smaller_marks_of_a_page_are_no_digits() -> None:
+    heights, all_of_them = np.array([60, 58, 66, 40, 57, 61, 63, 59, 48]), np.ones(9, np.bool_)
+    assert np.flatnonzero(much_smaller(heights, all_of_them)).tolist() == [3]
+    assert not much_smaller(heights[:5], all_of_them[:5]).any(), "of a few nothing is usual"
 
 
 @needs_released

@@ -16,12 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecnn.device.errors import ModelError
+from edgecnn.device.quantiles import median
 from edgecnn.device.typicality import Layer, log_probabilities, unpacked
 
 Floats = NDArray[np.float32]
 NO_INK = "no ink on the paper"
 SEVERAL = "several digits; use --segment"
 NO_DIGIT = "looks like no digit"
+SMALL = "much smaller than the others"
+_SMALL = 0.7  # of the usual height; of the digits of one hand few are as low
+_FEW = 8  # marks
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,17 @@ def reasons_to_refuse(
         _reason(bool(image.any()), own, logs, labels, decision)
         for image, own, logs in zip(pixels, probabilities, typical, strict=True)
     ]
+
+
+def much_smaller(heights: NDArray[np.int64], accepted: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return which marks of a page are much lower than the accepted ones usually are: print, and scraps of rules.
+
+    Of a few marks none is: there is no usual height.
+    """
+    if accepted.sum() < _FEW:
+        return np.zeros(len(heights), np.bool_)
+    lower: NDArray[np.bool_] = heights < _SMALL * median(heights[accepted])
+    return lower
 
 
 def typicality(pixels: NDArray[np.uint8], decision: Decision) -> Floats:

@@ -11,7 +11,7 @@ FILTERS = (10, 20, 20)
 _EPOCHS = 16
 _BATCH = 256
 _RATE = 6e-3
-_LEAST_STEPS = 1500  # a small data set is seen more often
+_LEAST_STEPS = 800  # a small data set is seen more often
 
 
 def train_typicality(
