@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from edgecnn._tf import keras, seed_everything
 
-FILTERS = (10, 20, 20)
-_EPOCHS = 16
+FILTERS = (12, 24, 24)
+_EPOCHS = 20
 _BATCH = 256
 _RATE = 6e-3
 _LEAST_STEPS = 800  # a small data set is seen more often
