@@ -199,6 +199,16 @@ def test_what_does_not_go_together_is_one_line(pyz: Path, tmp_path: Path, option
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_ctrl_c_is_no_traceback(pyz: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "endless.png")
+    command = [sys.executable, "-I", pyz, "--model", RELEASED / "int8.tflite", tmp_path / "endless.png"]
+    with subprocess.Popen([*map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        with (tmp_path / "endless.png").open("wb"):  # opened when the predictor opens it
+            process.send_signal(signal.SIGINT)
+            assert process.communicate(timeout=TIMEOUT_S) == (b"", b"")
+        assert process.returncode == 130
+
+
 class Clock:
     """Time that passes by being waited for, and what happens meanwhile: a function a look."""
 
