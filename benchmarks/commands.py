@@ -15,8 +15,8 @@ from typing import Any
 from PIL import Image
 
 from edgecnn import artifact
-from edgecnn.device.pictures import read_gray
-from edgecnn.device.preprocessing import to_mnist
+from edgecnn.device.preprocessing.mnist import to_mnist
+from edgecnn.device.preprocessing.pictures import read_gray
 from edgecnn.export.pyz import to_pyz
 from edgecnn.pipeline import build
 

@@ -33,7 +33,7 @@ from PIL import Image, ImageDraw
 from edgecnn import artifact
 from edgecnn.bench.conditions import Watch, conditions, reasons
 from edgecnn.device import Predictor
-from edgecnn.device.preprocessing import to_mnist
+from edgecnn.device.preprocessing.mnist import to_mnist
 from edgecnn.export.pyz import to_pyz
 
 ROOT = Path(__file__).resolve().parents[1]

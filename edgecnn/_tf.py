@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecnn.device.quiet import quiet
+from edgecnn.device.runtimes.quiet import quiet
 from edgecnn.errors import ArtifactError
 
 os.environ["TF_USE_LEGACY_KERAS"] = "1"

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from edgecnn import artifact
-from edgecnn.device.preprocessing import to_mnist
+from edgecnn.device.preprocessing.mnist import to_mnist
 from tests.drawing import STROKES, draw
 
 CASES = Path(__file__).parent / "cases"

@@ -22,7 +22,7 @@ MODEL = RELEASED / "int8.tflite"
 _LIMITED = """
 import sys
 from edgecnn.device import Predictor
-from edgecnn.device.server import Limits, serve
+from edgecnn.device.server.server import Limits, serve
 limits = Limits(**dict((k, float(v) if "." in v else int(v)) for k, v in (a.split("=") for a in sys.argv[2:])))
 sys.exit(serve(Predictor(sys.argv[1]), "127.0.0.1:0", say=lambda line: print(line, flush=True), limits=limits))
 """

@@ -18,17 +18,17 @@ from PIL import Image
 
 from edgecnn.bench.footprint import flash_bytes
 from edgecnn.device import ImageError, ModelError, Predictor, RuntimeMissingError
-from edgecnn.device.canonical import centre_of_mass
 from edgecnn.device.commands import predict_files
-from edgecnn.device.decision import calibrated, read_decision, reasons_to_refuse, typicality
-from edgecnn.device.digit import canonical_levels
 from edgecnn.device.files import read_record
-from edgecnn.device.library import Library, Quantized
-from edgecnn.device.plain import decode_plain
-from edgecnn.device.plain_decision import judged, log_probabilities, read_plain_decision
 from edgecnn.device.predictor import decode_output, input_encoding
+from edgecnn.device.preprocessing.canonical import centre_of_mass
+from edgecnn.device.preprocessing.digit import canonical_levels
+from edgecnn.device.preprocessing.plain import decode_plain
 from edgecnn.device.quick import quick_reader, real_values, stored_pixels
-from edgecnn.device.runtimes import TensorSpec, load
+from edgecnn.device.runtimes.library import Library, Quantized
+from edgecnn.device.runtimes.loader import TensorSpec, load
+from edgecnn.device.trust.decision import calibrated, read_decision, reasons_to_refuse, typicality
+from edgecnn.device.trust.plain import judged, log_probabilities, read_plain_decision
 from edgecnn.export.pyz import to_pyz
 from edgecnn.native import golden
 from edgecnn.pipeline import build
@@ -102,7 +102,7 @@ def test_nothing_heavy_is_imported_where_it_is_installed(board: Path) -> None:
         done = subprocess.run([*command, "--json", SEVEN], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout)["runtime"] == "c"
     loaded = set(done.stderr.split())
-    assert {"ctypes", "edgecnn.device.library"} <= loaded
+    assert {"ctypes", "edgecnn.device.runtimes.library"} <= loaded
     assert not loaded & {"numpy", "PIL", "dataclasses", "subprocess", "hashlib", "ai_edge_litert"}
 
 

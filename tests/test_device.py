@@ -12,11 +12,11 @@ from PIL import Image, ImageDraw
 
 from edgecnn.data.digits import fit_to_mnist
 from edgecnn.device import DeviceError, ImageError, ModelError, Predictor, RuntimeMissingError
-from edgecnn.device.ladder import installed, works
-from edgecnn.device.pictures import read_gray
 from edgecnn.device.predictor import decode_output, input_encoding
-from edgecnn.device.preprocessing import to_mnist
-from edgecnn.device.runtimes import RUNTIMES, TensorSpec, load, pick
+from edgecnn.device.preprocessing.mnist import to_mnist
+from edgecnn.device.preprocessing.pictures import read_gray
+from edgecnn.device.runtimes.ladder import installed, works
+from edgecnn.device.runtimes.loader import RUNTIMES, TensorSpec, load, pick
 from tests.conftest import ROOT
 
 

@@ -221,8 +221,8 @@ def test_sqnr_is_the_formula() -> None:
 @pytest.fixture(scope="module")
 def images() -> np.ndarray:
     """Return what no model was trained on: for errors, which are of the arithmetic, any pixels in strokes will do."""
-    from edgecnn.device.pictures import read_gray
-    from edgecnn.device.preprocessing import to_mnist
+    from edgecnn.device.preprocessing.mnist import to_mnist
+    from edgecnn.device.preprocessing.pictures import read_gray
 
     return np.stack([np.roll(to_mnist(read_gray(SEVEN)), shift, axis=0)[..., None] for shift in range(-4, 5)])
 

@@ -10,7 +10,7 @@ from PIL import Image
 from benchmarks.peers import KEPT, compared
 from edgecnn.bench import peers
 from edgecnn.bench.subject import Subject, SubjectError
-from edgecnn.device.preprocessing import to_mnist
+from edgecnn.device.preprocessing.mnist import to_mnist
 from edgecnn.errors import ConfigError
 from edgecnn.pipeline import bench
 from tests.conftest import RELEASED, ROOT

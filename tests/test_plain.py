@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image, PngImagePlugin
 
-from edgecnn.device.pictures import _levels, read_gray
-from edgecnn.device.plain import decode_plain, read_plain
+from edgecnn.device.preprocessing.pictures import _levels, read_gray
+from edgecnn.device.preprocessing.plain import decode_plain, read_plain
 from tests.conftest import ROOT
 
 shapes = st.tuples(st.integers(1, 40), st.integers(1, 40))
@@ -157,7 +157,7 @@ def test_no_file_is_not_plain(tmp_path: Path) -> None:
 
 
 def test_a_small_plain_file_is_predicted_without_pillow(tmp_path: Path) -> None:
-    from edgecnn.device.preprocessing import to_mnist
+    from edgecnn.device.preprocessing.mnist import to_mnist
 
     Image.fromarray(to_mnist(read_gray(ROOT / "deploy" / "seven.png"))).save(tmp_path / "digit.png")
     code = (

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from edgecnn.device import ImageError, Predictor
-from edgecnn.device.canonical import canonical
-from edgecnn.device.components import find, runs, without_gaps
-from edgecnn.device.paper import dark_on_light
-from edgecnn.device.pictures import read_gray
-from edgecnn.device.preprocessing import to_mnist
-from edgecnn.device.segment import Glyph, find_digits, parted, rows_of
-from edgecnn.device.shape import centre_of_mass, stroke_width
+from edgecnn.device.preprocessing.canonical import canonical
+from edgecnn.device.preprocessing.components import find, runs, without_gaps
+from edgecnn.device.preprocessing.mnist import to_mnist
+from edgecnn.device.preprocessing.paper import dark_on_light
+from edgecnn.device.preprocessing.pictures import read_gray
+from edgecnn.device.preprocessing.segment import Glyph, find_digits, parted, rows_of
+from edgecnn.device.preprocessing.shape import centre_of_mass, stroke_width
 from edgecnn.export.pyz import to_pyz
 from tests.conftest import RELEASED, Edgecnn
 from tests.drawing import LABELS, PAPERS, photo, plain, write

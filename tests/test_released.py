@@ -13,7 +13,7 @@ from edgecnn import artifact
 from edgecnn.bench import budget
 from edgecnn.bench.accuracy import top1_accuracy
 from edgecnn.device import Predictor
-from edgecnn.device.preprocessing import to_mnist
+from edgecnn.device.preprocessing.mnist import to_mnist
 from edgecnn.pipeline.cost import sparse_bytes
 from edgecnn.pipeline.release import FILES
 from tests.conftest import RELEASED, ROOT, Edgecnn

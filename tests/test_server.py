@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgecnn.device.pictures import read_gray
-from edgecnn.device.preprocessing import to_mnist
-from edgecnn.device.segment import MOST_DIGITS
+from edgecnn.device.preprocessing.mnist import to_mnist
+from edgecnn.device.preprocessing.pictures import read_gray
+from edgecnn.device.preprocessing.segment import MOST_DIGITS
 from edgecnn.export.pyz import to_pyz
 from tests.conftest import ROOT
 from tests.drawing import PAPERS, photo, plain, write

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from edgecnn.device import DeviceError, Prediction
-from edgecnn.device.stats import Counts, Stats, counts_of, drift, merged, stats_of
+from edgecnn.device.trust.stats import Counts, Stats, counts_of, drift, merged, stats_of
 from tests.conftest import RELEASED, ROOT, Edgecnn
 
 needs_released = pytest.mark.skipif(not RELEASED.is_dir(), reason="models/edge35k is not released yet")

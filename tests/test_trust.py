@@ -18,9 +18,9 @@ from edgecnn.bench.accuracy import calibration_curve, expected_calibration_error
 from edgecnn.data import Split
 from edgecnn.data.outliers import outliers
 from edgecnn.device import ModelError, Predictor
-from edgecnn.device.decision import Decision, calibrated, much_smaller, read_decision, reasons_to_refuse
-from edgecnn.device.refusal import NO_INK, SEVERAL
-from edgecnn.device.typicality import Layer, log_probabilities, packed, unpacked
+from edgecnn.device.trust.decision import Decision, calibrated, much_smaller, read_decision, reasons_to_refuse
+from edgecnn.device.trust.refusal import NO_INK, SEVERAL
+from edgecnn.device.trust.typicality import Layer, log_probabilities, packed, unpacked
 from tests.conftest import RELEASED, ROOT, Edgecnn
 from tests.drawing import STROKES, draw
 

@@ -313,7 +313,7 @@ def test_the_oldest_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_every_truncation_is_told_from_the_whole(tmp_path: Path) -> None:
     """What --watch relies on: a picture that is cut off is an error, not another picture."""
-    from edgecnn.device.pictures import read_gray
+    from edgecnn.device.preprocessing.pictures import read_gray
 
     for form in ("PNG", "JPEG"):
         whole = io.BytesIO()

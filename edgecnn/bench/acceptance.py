@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecnn.bench.accuracy import calibration_curve, expected_calibration_error
-from edgecnn.device.decision import Decision, calibrated, reasons_to_refuse, typicality
-from edgecnn.device.stats import counts_of
-from edgecnn.device.typicality import Layer, packed
+from edgecnn.device.trust.decision import Decision, calibrated, reasons_to_refuse, typicality
+from edgecnn.device.trust.stats import counts_of
+from edgecnn.device.trust.typicality import Layer, packed
 
 Floats = NDArray[np.float32]
 COVERAGE = 0.993  # of validation images are accepted

@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 
 from edgecnn.bench.to_ncnn import to_ncnn
-from edgecnn.device import runtimes
 from edgecnn.device.errors import ModelError
 from edgecnn.device.files import C_LIBRARY, read_model
-from edgecnn.device.quiet import quiet
-from edgecnn.device.runtimes import Arrays, Loaded, LoadedModel, TensorSpec
+from edgecnn.device.runtimes import loader as runtimes
+from edgecnn.device.runtimes.loader import Arrays, Loaded, LoadedModel, TensorSpec
+from edgecnn.device.runtimes.quiet import quiet
 
 
 @dataclass(frozen=True)

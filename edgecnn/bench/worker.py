@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 
 from edgecnn.bench.latency import durations_ns, measure_latency, percentiles, warm_up
-from edgecnn.device import runtimes
 from edgecnn.device.errors import ModelError
 from edgecnn.device.files import C_LIBRARY
 from edgecnn.device.predictor import Predictor
-from edgecnn.device.quiet import quiet
+from edgecnn.device.runtimes import loader as runtimes
+from edgecnn.device.runtimes.quiet import quiet
 
 
 class Worker:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
 from edgecnn.data.splits import Split
-from edgecnn.device.shape import in_box
+from edgecnn.device.preprocessing.shape import in_box
 
 Gray = NDArray[np.uint8]
 Make = Callable[[Gray, NDArray[np.int64], np.random.Generator], Gray]

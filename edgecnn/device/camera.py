@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecnn.device.errors import DeviceError, RuntimeMissingError
-from edgecnn.device.quiet import quiet
+from edgecnn.device.runtimes.quiet import quiet
 
 Gray = NDArray[np.uint8]
 WIDTH, HEIGHT = 640, 480

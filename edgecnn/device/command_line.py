@@ -192,7 +192,7 @@ def _own_folder() -> Path:
 
 def _doctor(_: argparse.Namespace, __: FindModel) -> int:
     """Print what works on this machine; return 0 if an image can be predicted, else 2."""
-    from edgecnn.device.doctor import examine
+    from edgecnn.device.runtimes.doctor import examine
 
     lines, can_start = examine()
     print("\n".join(lines))

@@ -15,8 +15,8 @@ from edgecnn.device.files import C_LIBRARY, LIBRARY
 from edgecnn.device.quick import quick_reader
 
 if TYPE_CHECKING:
-    from edgecnn.device.paper import Gray
     from edgecnn.device.predictor import PlacedPrediction, Prediction, Predictor, Watch
+    from edgecnn.device.preprocessing.paper import Gray
     from edgecnn.device.stop import Stop
 
 NOTHING = "-"  # in place of a label, where no digit is seen
@@ -137,10 +137,10 @@ def serve_predictions(
     address: str, *, model: Path, runtime: str | None, threads: int, say: Warn, stats: Path | None, warn: Warn
 ) -> int:
     """Answer requests at `address` until told to end; return the exit code. `say` gets the lines to print."""
-    from edgecnn.device.server import serve
+    from edgecnn.device.server.server import serve
 
     with _counting(model, stats, warn) as count:
-        return serve(Predictor(model, runtime=runtime, threads=threads, watch=count), address, say=say)
+        return serve(_predictor(model, runtime=runtime, threads=threads, watch=count), address, say=say)
 
 
 def _frame(predictor: Predictor, number: int, gray: Gray, as_json: bool) -> tuple[str, str]:
@@ -158,7 +158,7 @@ def _counting(model: Path, stats: Path | None, warn: Warn) -> Iterator[Watch | N
     if stats is None:
         yield None
         return
-    from edgecnn.device.stats import stats_of
+    from edgecnn.device.trust.stats import stats_of
 
     counted = stats_of(model, stats, warn=warn)
     try:
@@ -174,7 +174,7 @@ def _lines(predictor: Predictor, image: Path, *, as_json: bool, segment: bool, s
 def _digit(predictor: Predictor, image: Path, as_json: bool, show: Path | None) -> Iterator[str]:
     prediction = predictor.predict(image)
     if show is not None:
-        from edgecnn.device.pictures import read_gray
+        from edgecnn.device.preprocessing.pictures import read_gray
 
         refused = f", rejected: {prediction.reason}" if prediction.reason else ""
         answer = f"{prediction.label}, probability {prediction.probability:.3f}{refused}"
@@ -196,7 +196,7 @@ def _said(image: str, values: dict[str, Any], runtime: str, as_json: bool) -> st
 
 
 def _draw_steps(image: Path, gray: Gray, answer: str, show: Path) -> None:
-    from edgecnn.device import show as drawing
+    from edgecnn.device.preprocessing import show as drawing
 
     drawing.save(drawing.contact_sheet(drawing.steps(gray), f"{image.name}: {answer}"), drawing.place(show, image))
 
@@ -204,14 +204,14 @@ def _draw_steps(image: Path, gray: Gray, answer: str, show: Path) -> None:
 def _page(predictor: Predictor, image: Path, as_json: bool, show: Path | None) -> Iterator[str]:
     from dataclasses import asdict
 
-    from edgecnn.device.pictures import read_gray
-    from edgecnn.device.segment import find_digits
+    from edgecnn.device.preprocessing.pictures import read_gray
+    from edgecnn.device.preprocessing.segment import find_digits
 
     gray = read_gray(image)
     page = find_digits(gray)
     digits = predictor.read(page)
     if show is not None:
-        from edgecnn.device import show as drawing
+        from edgecnn.device.preprocessing import show as drawing
 
         drawing.save(drawing.boxed_page(gray, page, [digit.prediction for digit in digits]), drawing.place(show, image))
     if as_json:

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecnn.device.canonical import checked_gray
-from edgecnn.device.decision import calibrated, much_smaller, read_decision, reasons_to_refuse
-from edgecnn.device.digit import SIDE
 from edgecnn.device.errors import ImageError, ModelError, NoInkError
 from edgecnn.device.files import check_contract, labels_of, read_record
-from edgecnn.device.plain import read_plain
 from edgecnn.device.prediction import check_probabilities, timed
-from edgecnn.device.preprocessing import look
-from edgecnn.device.refusal import SEVERAL, SMALL
-from edgecnn.device.runtimes import LoadedModel, TensorSpec, load
+from edgecnn.device.preprocessing.canonical import checked_gray
+from edgecnn.device.preprocessing.digit import SIDE
+from edgecnn.device.preprocessing.mnist import look
+from edgecnn.device.preprocessing.plain import read_plain
+from edgecnn.device.runtimes.loader import LoadedModel, TensorSpec, load
+from edgecnn.device.trust.decision import calibrated, much_smaller, read_decision, reasons_to_refuse
+from edgecnn.device.trust.refusal import SEVERAL, SMALL
 
 if TYPE_CHECKING:
-    from edgecnn.device.segment import Page
+    from edgecnn.device.preprocessing.segment import Page
 
 INPUT_SHAPE = (SIDE, SIDE, 1)
 
@@ -104,7 +104,9 @@ class Predictor:
 
     def predict_page(self, image: str | Path | NDArray[np.uint8]) -> list[PlacedPrediction]:
         """Return a prediction for each of several digits, rows from top to bottom and each from left to right."""
-        from edgecnn.device.segment import find_digits  # a start that reads single digits need not pay for it
+        from edgecnn.device.preprocessing.segment import (
+            find_digits,  # a start that reads single digits need not pay for it
+        )
 
         return self.read(find_digits(_gray(image)))
 
@@ -160,7 +162,9 @@ def _gray(image: str | Path | NDArray[np.uint8]) -> NDArray[np.uint8]:
     if plain is not None:
         width, height, levels = plain
         return np.frombuffer(levels, np.uint8).reshape(height, width)
-    from edgecnn.device.pictures import read_gray  # Pillow, which takes longer to import than a digit to be read
+    from edgecnn.device.preprocessing.pictures import (
+        read_gray,  # Pillow, which takes longer to import than a digit to be read
+    )
 
     return read_gray(Path(image))
 

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from edgecnn.device.digit import SIDE, canonical_levels
 from edgecnn.device.files import C_LIBRARY, check_contract, labels_of, read_model, read_record, vouched_for
-from edgecnn.device.library import Library, Quantized, library_of
-from edgecnn.device.plain import read_plain
-from edgecnn.device.plain_decision import judged, read_plain_decision
 from edgecnn.device.prediction import check_probabilities, timed
+from edgecnn.device.preprocessing.digit import SIDE, canonical_levels
+from edgecnn.device.preprocessing.plain import read_plain
+from edgecnn.device.runtimes.library import Library, Quantized, library_of
+from edgecnn.device.trust.plain import judged, read_plain_decision
 
 Quick = Callable[[Path], dict[str, Any] | None]
 

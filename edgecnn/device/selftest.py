@@ -106,8 +106,8 @@ def _expected(folder: Path) -> dict[str, Any]:
 def _check_pixels(folder: Path) -> str:
     import numpy as np
 
-    from edgecnn.device.pictures import read_gray
-    from edgecnn.device.preprocessing import to_mnist
+    from edgecnn.device.preprocessing.mnist import to_mnist
+    from edgecnn.device.preprocessing.pictures import read_gray
 
     got = to_mnist(read_gray(folder / IMAGE)).astype(int)
     difference = int(np.abs(got - _pixels(folder)).max())
@@ -146,7 +146,7 @@ def _check_scores(folder: Path, predictor: Predictor, expected: dict[str, Any]) 
 def _pixels(folder: Path) -> NDArray[np.uint8]:
     import numpy as np
 
-    from edgecnn.device.digit import SIDE
+    from edgecnn.device.preprocessing.digit import SIDE
 
     content = (folder / PIXELS).read_bytes()
     if len(content) != SIDE * SIDE:

@@ -56,8 +56,8 @@ def bundle_files(model: Path, *, name: str, in_c: Mapping[str, bytes] = MappingP
     `in_c` is the model in C; without it, a library of this model that lies beside it is taken.
     """
     from edgecnn.device import Predictor
-    from edgecnn.device.ladder import LADDER
-    from edgecnn.device.runtimes import pick
+    from edgecnn.device.runtimes.ladder import LADDER
+    from edgecnn.device.runtimes.loader import pick
     from edgecnn.export.bundle import bundle
 
     if _PLAIN_NAME.fullmatch(model.name) is None:
@@ -104,8 +104,8 @@ def _model_files(model: Path) -> dict[str, bytes]:
 def _self_test_files(predictor: Predictor, record: Record) -> dict[str, bytes]:
     """Return a picture, its pixels, and the scores that this machine computes for them and their copies."""
     from edgecnn.device import selftest
-    from edgecnn.device.pictures import read_gray
-    from edgecnn.device.preprocessing import to_mnist
+    from edgecnn.device.preprocessing.mnist import to_mnist
+    from edgecnn.device.preprocessing.pictures import read_gray
 
     picture = artifact.for_the_board(_IMAGE)
     pixels = to_mnist(read_gray(picture))

@@ -31,7 +31,7 @@ def libraries_for(models: Iterable[Path], folder: Path) -> dict[Path, CLibrary |
 def _library(model: Path, folder: Path) -> CLibrary | str:
     from edgecnn.bench.footprint import flash_bytes
     from edgecnn.device.errors import DeviceError
-    from edgecnn.device.library import Library, library_of
+    from edgecnn.device.runtimes.library import Library, library_of
 
     try:
         path = library_of(model, asked=False) or build(model, out=folder)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edgecnn.data import DataSet
-    from edgecnn.device.typicality import Layer
+    from edgecnn.device.trust.typicality import Layer
 
 _LEAST_OUTLIERS, _MOST_OUTLIERS = 2_000, 50_000
 
@@ -66,7 +66,7 @@ def decision_line(path: Path) -> str:
 def typical(data: DataSet) -> Sequence[Layer]:
     """Return the network that tells the training images of `data` from pictures that are none, as a record keeps it."""
     from edgecnn.data.outliers import outliers
-    from edgecnn.device.typicality import Layer, packed, unpacked
+    from edgecnn.device.trust.typicality import Layer, packed, unpacked
     from edgecnn.train.typicality import train_typicality
 
     train = data.train
@@ -78,7 +78,7 @@ def typical(data: DataSet) -> Sequence[Layer]:
 
 
 def _typical_of_run(run: Run, data: DataSet) -> Sequence[Layer]:
-    from edgecnn.device.typicality import packed, unpacked
+    from edgecnn.device.trust.typicality import packed, unpacked
 
     described = {"data": data.sha256, "validation_images": len(data.validation)}
     if run.typicality.exists():

@@ -130,8 +130,8 @@ def check_budget(result: dict[str, Any], limits: Budget | None) -> None:
 def _pairs(models: list[Path], named: Sequence[str] | None) -> list[tuple[Path, str]]:
     """Return each model with each runtime that takes it, among those named or the board's that are installed."""
     from edgecnn.bench import peers
-    from edgecnn.device import ladder
     from edgecnn.device.files import C_LIBRARY, read_model
+    from edgecnn.device.runtimes import ladder
 
     if not models:
         raise ArtifactError("bench: no exported model to measure; make one: edgecnn export --format tflite")

@@ -104,7 +104,7 @@ def _accuracy(m: Measurement, data: DataSet | None, baseline: Measurement | None
 def _acceptance(m: Measurement, record: Record | None, data: DataSet | None) -> dict[str, Any]:
     """Return what the record's rule accepts of the test images, and top-1 of the surest of them, share by share."""
     from edgecnn.bench import acceptance, accuracy
-    from edgecnn.device.decision import read_decision
+    from edgecnn.device.trust.decision import read_decision
 
     keys = ("accepted", "top1_accepted", "coverage")
     if data is None or m.probabilities is None or not accuracy.are_probabilities(m.probabilities):

@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from edgecnn.device.digit import SIDE
 from edgecnn.device.errors import ImageError, ImageSizeError
-from edgecnn.device.http import Head, HttpError, Response
-from edgecnn.device.pictures import read_gray
 from edgecnn.device.predictor import Prediction, Predictor
-from edgecnn.device.preprocessing import to_mnist
-from edgecnn.device.segment import find_digits
+from edgecnn.device.preprocessing.digit import SIDE
+from edgecnn.device.preprocessing.mnist import to_mnist
+from edgecnn.device.preprocessing.pictures import read_gray
+from edgecnn.device.preprocessing.segment import find_digits
+from edgecnn.device.server.http import Head, HttpError, Response
 
 _RAW = "application/octet-stream"
 _ANY_IMAGE = ("", _RAW, "application/x-www-form-urlencoded")  # the last is what curl says of any --data-binary
@@ -34,7 +34,7 @@ def page_files() -> dict[str, Response]:
     """Return the page's files by path, read from the package or from predict.pyz, so that no request opens any."""
     found = {}
     for path, (name, content_type) in _PAGE.items():
-        content = get_data("edgecnn.device", f"page/{name}")
+        content = get_data("edgecnn.device.server", f"page/{name}")
         if content is None:
             raise FileNotFoundError(name)
         found[path] = Response(200, content, content_type)

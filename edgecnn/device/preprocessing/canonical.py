@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecnn.device.digit import SIDE, canonical_levels
 from edgecnn.device.errors import ImageError, NoInkError
+from edgecnn.device.preprocessing.digit import SIDE, canonical_levels
 
 
 def canonical(gray: NDArray[np.uint8]) -> NDArray[np.uint8] | None:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from edgecnn.device.components import Components, Mask, find, run_lengths, without_gaps
-from edgecnn.device.quantiles import median
+from edgecnn.device.preprocessing.components import Components, Mask, find, run_lengths, without_gaps
+from edgecnn.device.preprocessing.quantiles import median
 
 _THICK = 2.0  # pen widths; a thicker line is no rule
 _CROSSING = 2.0  # pen widths; a stroke that crosses a rule leaves a gap of no more in it

@@ -52,7 +52,12 @@ try:
 except importlib.metadata.PackageNotFoundError:
     print("unknown")
 """
-_LIBRARY_CHILD = "import sys; sys.path.insert(0, sys.argv[2]); from edgecnn.device.library import tried; tried()"
+_LIBRARY_CHILD = """
+import sys
+sys.path.insert(0, sys.argv[2])
+from edgecnn.device.runtimes.library import tried
+tried()
+"""
 _MOST_KEPT = 100  # findings; those of libraries that are built anew would grow in number for ever
 
 
@@ -76,7 +81,7 @@ def library_works(path: Path) -> Finding:
     """Return what came of loading and calling a model's C library in a child process, now or when it last was so."""
     status = path.stat()
     key = "|".join(["c", sys.version, cpu_name(), str(path.resolve()), str(status.st_mtime_ns), str(status.st_size)])
-    return _kept_finding(key) or _tried(key, "calling it", [_LIBRARY_CHILD, str(path), str(Path(__file__).parents[2])])
+    return _kept_finding(key) or _tried(key, "calling it", [_LIBRARY_CHILD, str(path), str(Path(__file__).parents[3])])
 
 
 def _kept_finding(key: str) -> Finding | None:

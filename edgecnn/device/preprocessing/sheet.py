@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgecnn.device.components import Mask, find
-from edgecnn.device.paper import Gray, otsu, shrunk
-from edgecnn.device.quantiles import median, quantile
+from edgecnn.device.preprocessing.components import Mask, find
+from edgecnn.device.preprocessing.paper import Gray, otsu, shrunk
+from edgecnn.device.preprocessing.quantiles import median, quantile
 
 _SIDE = 128  # pixels of the longer side; enough to see a sheet
 _DARK_BORDER = 0.6  # of the picture's border lies beside the sheet

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from edgecnn.device.errors import DeviceError, ModelError, RuntimeMissingError
 from edgecnn.device.files import C_LIBRARY, one_line, read_model, vouched_for
-from edgecnn.device.ladder import LADDER, installed, works
-from edgecnn.device.library import Library, library_of
-from edgecnn.device.quiet import quiet
+from edgecnn.device.runtimes.ladder import LADDER, installed, works
+from edgecnn.device.runtimes.library import Library, library_of
+from edgecnn.device.runtimes.quiet import quiet
 
 Arrays = list[NDArray[Any]]
 Invoke = Callable[[Arrays], Arrays]
@@ -178,8 +178,8 @@ def probe(path: Path, runtime: str) -> None:
     import subprocess  # 2 ms, and seldom needed
 
     # The package's root is a folder, or predict.pyz itself.
-    root = Path(__file__).parents[2]
-    code = "import sys; sys.path.insert(0, sys.argv[1]); from edgecnn.device.runtimes import _probed; _probed()"
+    root = Path(__file__).parents[3]
+    code = "import sys; sys.path.insert(0, sys.argv[1]); from edgecnn.device.runtimes.loader import _probed; _probed()"
     command = [sys.executable, "-c", code, str(root), str(path), runtime]
     try:
         child = subprocess.run(command, capture_output=True, text=True, timeout=PROBE_TIMEOUT_S, check=False)

@@ -10,9 +10,9 @@ from operator import mul
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from edgecnn.device.digit import SIDE
 from edgecnn.device.errors import ModelError
-from edgecnn.device.refusal import reason_to_refuse
+from edgecnn.device.preprocessing.digit import SIDE
+from edgecnn.device.trust.refusal import reason_to_refuse
 
 _WINDOW, _STRIDE = 3, 2
 

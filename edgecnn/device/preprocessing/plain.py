@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from edgecnn.device.digit import SIDE
+from edgecnn.device.preprocessing.digit import SIDE
 
 Plain = tuple[int, int, bytes]  # width, height, and the gray levels row by row
 _MOST_BYTES = 65_536

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from edgecnn.device.canonical import canonical
 from edgecnn.device.errors import DeviceError, NoInkError
-from edgecnn.device.paper import Gray
-from edgecnn.device.photo import find_digit
+from edgecnn.device.preprocessing.canonical import canonical
+from edgecnn.device.preprocessing.paper import Gray
+from edgecnn.device.preprocessing.photo import find_digit
 
 if TYPE_CHECKING:
     from edgecnn.device.predictor import Prediction
-    from edgecnn.device.segment import Page
+    from edgecnn.device.preprocessing.segment import Page
 
 _TILE = 280
 _TITLE = 18

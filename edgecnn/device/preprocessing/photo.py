@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecnn.device.components import Components, Mask, find
 from edgecnn.device.errors import NoInkError
-from edgecnn.device.paper import Gray, Ink, dark_on_light, ink_mask, ink_of, pen_width, shrunk, threshold
-from edgecnn.device.pictures import PHOTO_SIDE
-from edgecnn.device.quantiles import median, quantile
-from edgecnn.device.rules import Choice, of_one_digit, thinner_than, without_rules
-from edgecnn.device.shape import shape_like_mnist
-from edgecnn.device.sheet import cut_to_sheet
+from edgecnn.device.preprocessing.components import Components, Mask, find
+from edgecnn.device.preprocessing.paper import Gray, Ink, dark_on_light, ink_mask, ink_of, pen_width, shrunk, threshold
+from edgecnn.device.preprocessing.pictures import PHOTO_SIDE
+from edgecnn.device.preprocessing.quantiles import median, quantile
+from edgecnn.device.preprocessing.rules import Choice, of_one_digit, thinner_than, without_rules
+from edgecnn.device.preprocessing.shape import shape_like_mnist
+from edgecnn.device.preprocessing.sheet import cut_to_sheet
 
 SCRAP = 0.03  # of the digit's area: smaller pieces are specks
 FINE = 0.5  # pen widths: thinner pieces are scraps of rules

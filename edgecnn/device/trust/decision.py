@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecnn.device.errors import ModelError
-from edgecnn.device.quantiles import median
-from edgecnn.device.refusal import reason_to_refuse
-from edgecnn.device.typicality import Layer, log_probabilities, unpacked
+from edgecnn.device.preprocessing.quantiles import median
+from edgecnn.device.trust.refusal import reason_to_refuse
+from edgecnn.device.trust.typicality import Layer, log_probabilities, unpacked
 
 Floats = NDArray[np.float32]
 _SMALL = 0.7  # of the usual height; of the digits of one hand few are as low

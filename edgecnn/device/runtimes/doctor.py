@@ -10,8 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
-from edgecnn.device import ladder
 from edgecnn.device.files import LIBRARY
+from edgecnn.device.runtimes import ladder
 
 # What the runtimes' kernels look for.
 _ARM, _X86 = "neon asimd asimdhp asimddp i8mm sve", "sse4_2 avx avx2 fma avx512f avx512_vnni"

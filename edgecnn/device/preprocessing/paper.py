@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from edgecnn.device.components import Mask, find, run_lengths
-from edgecnn.device.quantiles import median, quantile
+from edgecnn.device.preprocessing.components import Mask, find, run_lengths
+from edgecnn.device.preprocessing.quantiles import median, quantile
 
 Gray = NDArray[np.uint8]
 Ink = NDArray[np.float32]

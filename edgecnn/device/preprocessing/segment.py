@@ -8,15 +8,15 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecnn.device.components import Components, Mask, find
 from edgecnn.device.errors import ImageError
-from edgecnn.device.paper import Gray, Ink, dark_on_light, ink_mask, ink_of, pen_width, shrunk
-from edgecnn.device.photo import FINE, SCRAP, find_digit, pen_of, solid
-from edgecnn.device.pictures import PHOTO_SIDE
-from edgecnn.device.quantiles import median
-from edgecnn.device.rules import longer_than, without_rules, without_scraps
-from edgecnn.device.shape import shape_like_mnist
-from edgecnn.device.sheet import cut_to_sheet
+from edgecnn.device.preprocessing.components import Components, Mask, find
+from edgecnn.device.preprocessing.paper import Gray, Ink, dark_on_light, ink_mask, ink_of, pen_width, shrunk
+from edgecnn.device.preprocessing.photo import FINE, SCRAP, find_digit, pen_of, solid
+from edgecnn.device.preprocessing.pictures import PHOTO_SIDE
+from edgecnn.device.preprocessing.quantiles import median
+from edgecnn.device.preprocessing.rules import longer_than, without_rules, without_scraps
+from edgecnn.device.preprocessing.shape import shape_like_mnist
+from edgecnn.device.preprocessing.sheet import cut_to_sheet
 
 MOST_DIGITS = 500  # of a page; each takes its time, and noise has thousands of marks
 _LEAST, _MOST = 0.5, 2.0  # of the usual height: what is lower or higher is no digit of this page

@@ -19,9 +19,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from edgecnn.device import answers
 from edgecnn.device.errors import DeviceError
-from edgecnn.device.http import (
+from edgecnn.device.predictor import Predictor
+from edgecnn.device.server import answers
+from edgecnn.device.server.http import (
     MAX_LINE,
     Head,
     HttpError,
@@ -31,7 +32,6 @@ from edgecnn.device.http import (
     read_head,
     to_bytes,
 )
-from edgecnn.device.predictor import Predictor
 
 DEFAULT_ADDRESS = "127.0.0.1:8000"
 Say = Callable[[str], None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecnn.device.canonical import canonical
+from edgecnn.device.preprocessing.canonical import canonical
 
 
 def to_mnist(gray: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -22,7 +22,9 @@ def look(gray: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], bool]:
     as_it_is = canonical(gray)
     if as_it_is is not None:
         return as_it_is, False
-    from edgecnn.device.photo import find_digit  # Pillow, and ten modules that a canonical image does without
+    from edgecnn.device.preprocessing.photo import (
+        find_digit,  # Pillow, and ten modules that a canonical image does without
+    )
 
     steps = find_digit(gray)
     return steps.pixels, steps.is_one_of_several

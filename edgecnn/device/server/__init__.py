@@ -1,0 +1,1 @@
+"""``predict.pyz --serve``: predictions over HTTP, and a page to draw on."""
