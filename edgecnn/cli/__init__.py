@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from edgecnn import __version__
+from edgecnn.cli.data import app as data_app
 from edgecnn.cli.options import (
     ArchOption,
     CalibrationMethodOption,
@@ -26,6 +27,7 @@ from edgecnn.cli.options import (
     NameOption,
     OutOption,
     RecipeOption,
+    ResizeOption,
     RoundsOption,
     RunArgument,
     SchemeOption,
@@ -51,10 +53,13 @@ app = typer.Typer(
     epilog="Exit codes: 0 done, 1 a gate refused the result, 2 bad input or something missing, 130 interrupted.",
 )
 
+app.add_typer(data_app, name="data")
+
 
 @app.command()
 def run(
     data: DataOption = "digits",
+    resize: ResizeOption = None,
     arch: ArchOption = "edge35k",
     recipe: RecipeOption = None,
     epochs: EpochsOption = None,
@@ -71,6 +76,7 @@ def run(
     config = _configured(
         arch,
         data=data,
+        resize=resize,
         recipe=recipe,
         epochs=epochs,
         sparsity=sparsity,
@@ -96,6 +102,7 @@ def run(
 @app.command()
 def train(
     data: DataOption = "digits",
+    resize: ResizeOption = None,
     arch: ArchOption = "edge35k",
     recipe: RecipeOption = None,
     epochs: EpochsOption = None,
@@ -112,6 +119,7 @@ def train(
     config = _configured(
         arch,
         data=data,
+        resize=resize,
         recipe=recipe,
         epochs=epochs,
         sparsity=sparsity,
@@ -135,6 +143,7 @@ def train(
 @app.command()
 def teach(
     data: DataOption = "digits",
+    resize: ResizeOption = None,
     recipe: RecipeOption = "strong",
     out: OutOption = None,
     data_dir: DataDirOption = None,
@@ -146,7 +155,7 @@ def teach(
     from edgecnn.errors import ConfigError
 
     extras.require("train", needed_by="teach")
-    config = configure(data=data, recipe=recipe)
+    config = configure(data=data, resize=resize, recipe=recipe)
 
     if config.teacher is None:
         raise ConfigError(f"teach: recipe {config.recipe} has no teacher; name one that has: --recipe strong")

@@ -24,7 +24,7 @@ from edgecnn.artifact import (
     sha256,
 )
 from edgecnn.cli.terminal import say
-from edgecnn.config import DATA_SETS, RunConfig, configure, to_toml, without_exporting
+from edgecnn.config import DATA_SETS, RunConfig, configure, data_name, resolved_data, to_toml, without_exporting
 from edgecnn.errors import ArtifactError, ConfigError, EdgecnnError, unknown
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ RUNS = Path("runs")
 def run_directory(config: RunConfig) -> Path:
     """Return the folder for `config`: the same settings always name the same one, so that a run can go on."""
     digest = sha256(to_toml(without_exporting(config)).encode())[:8]
-    return RUNS / f"{config.data}-{config.arch}-{config.recipe}-{digest}"
+    return RUNS / f"{data_name(config.data)}-{config.arch}-{config.recipe}-{digest}"
 
 
 def trained_run(named: Path | None) -> Run:
@@ -133,16 +133,22 @@ def settings_of(source: Path, data: str | None, **exporting: Any) -> RunConfig:
     read_bytes(source)
     if data is None and not record_path(source).exists():
         raise ConfigError(
-            f"export {source}: it has no record that names its data set; pass --data {'|'.join(DATA_SETS)}"
+            f"export {source}: it has no record that names its data set; pass --data PATH or {'|'.join(DATA_SETS)}"
         )
-    if data is not None:
+    if data is not None and (data in DATA_SETS or not record_path(source).exists()):
         return configure(data=data, **exporting)
     record = checked(source)
+    name = record.data["name"]
+    if name not in DATA_SETS and (data is None or data_name(resolved_data(data)) != name):
+        raise ConfigError(
+            f"{source}: its data set is {name}, which has no place of its own; say where: --data .../{name}"
+        )
     # The model's own split: validation images of another one would be images that it was trained on.
     if record.seed and "split_seed" not in record.data:
         raise ArtifactError(f"{source}: of a time when the seed, {record.seed}, chose its split; train it again")
     return configure(
-        data=record.data["name"],
+        data=data or name,
+        resize=record.data.get("resize"),
         seed=record.seed,
         validation_fraction=record.data.get("validation_fraction"),
         **exporting,
@@ -178,12 +184,15 @@ def data_of(models: Sequence[Path], named: str | None, *, data_dir: Path | None,
     """Return the data set to measure `models` on, or None, saying why, when none is named or it cannot be had."""
     from edgecnn import pipeline
 
-    recorded = {read_record(model).data["name"] for model in models if record_path(model).exists()}
-    if named is None and len(recorded) != 1:
+    described = [read_record(model).data for model in models if record_path(model).exists()]
+    recorded = {(of["name"], of.get("resize")) for of in described}
+    name, resize = recorded.pop() if len(recorded) == 1 else (None, None)
+    if named is None and name is None:
         say("accuracy is not measured: the records do not name one data set; pass --data")
         return None
     try:
-        return pipeline.load_data(configure(data=named or recorded.pop()), data_dir=data_dir, observe=observe)
+        config = configure(data=named or name or "", resize=resize)
+        return pipeline.load_data(config, data_dir=data_dir, observe=observe)
     except EdgecnnError as error:
         if named is not None or data_dir is not None:
             raise

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from edgecnn.bench.accuracy import AccuracyDelta
+    from edgecnn.data.summary import Summary
     from edgecnn.pipeline import Inspection, LayerSensitivity, Observer
 
 
@@ -60,6 +61,27 @@ def print_sensitivity(layers: Sequence[LayerSensitivity]) -> None:
     print_table(headings, rows, text_columns=1)
     first = layers[0].alone
     print(f"pp: top-1 of {first.images:,} validation images against the Keras model's {first.parent_top1 * 100:.2f} %")
+
+
+def print_summary(found: Summary) -> None:
+    """Print a data set's figures, the images of each class, and what is odd about it."""
+    print(f"{found.name}: {found.height}x{found.width}x{found.channels}, {len(found.labels)} classes")
+    rows = [
+        [label, *(f"{counts[number]:,}" for counts in found.counts.values())]
+        for number, label in enumerate(found.labels)
+    ]
+    totals = ["all", *(f"{sum(counts):,}" for counts in found.counts.values())]
+    print_table(("class", *found.counts), [*rows, totals], text_columns=1)
+    for where, count in found.duplicates.items():
+        if count:
+            print(f"{count:,} duplicates {where}")
+    if not any(found.duplicates.values()):
+        print("no duplicates")
+    if found.contradictions:
+        print(f"{found.contradictions:,} images under two labels")
+    for file in found.left_out:
+        print(f"left out: {file}")
+    print(f"sha256 {found.sha256}")
 
 
 def _delta_cells(delta: AccuracyDelta | None) -> tuple[str, str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgecnn import artifact, extras
 from edgecnn.artifact import Record, Run
-from edgecnn.config import RunConfig, adjusted, differences, from_toml, to_toml, without_exporting
+from edgecnn.config import RunConfig, adjusted, data_name, differences, from_toml, to_toml, without_exporting
 from edgecnn.errors import ArtifactError, ConfigError
 
 if TYPE_CHECKING:
@@ -78,12 +78,14 @@ def _check_teacher(config: RunConfig, root: Path, teacher: Run) -> None:
         raise ArtifactError(f"{teacher.root}: no complete teacher there; make one: edgecnn teach --out {teacher.root}")
     theirs = read_config(teacher)
     other = [
-        name for name in ("data", "validation_fraction", "teacher") if getattr(theirs, name) != getattr(config, name)
+        name
+        for name in ("data", "resize", "validation_fraction", "teacher")
+        if getattr(theirs, name) != getattr(config, name)
     ]
     if other:
         raise ConfigError(
             f"--teacher {teacher.root}: its {' and '.join(other)} are not those of recipe {config.recipe} on "
-            f"{config.data}; make one that fits: edgecnn teach --data {config.data} --recipe {config.recipe}"
+            f"{data_name(config.data)}; make one that fits: edgecnn teach --data {config.data} --recipe {config.recipe}"
         )
     own = [Run(root).teacher / record.relative_to(teacher.teacher) for record in records]
     if any(a.exists() and a.read_bytes() != b.read_bytes() for a, b in zip(own, records, strict=True)):
@@ -152,7 +154,8 @@ def load_data(config: RunConfig, *, data_dir: Path | None = None, observe: Obser
         config.data,
         validation_fraction=config.validation_fraction,
         data_dir=data_dir,
-        on_download=lambda file, done, total: observe(f"download {file}", done, total, {}),
+        resize=config.resize,
+        observe=lambda what, done, total: observe(what, done, total, {}),
     )
 
 
@@ -259,12 +262,14 @@ def calibration_images(work: Workspace, count: int) -> NDArray[np.uint8]:
 
 
 def described_data(work: Workspace) -> dict[str, Any]:
-    """Return what a record says of the data: enough to split it the same way again."""
+    """Return what a record says of the data: enough to read and split it the same way again."""
     from edgecnn.data import SPLIT_SEED
 
+    resize = {} if work.config.resize is None else {"resize": work.config.resize}
     return {
         "name": work.data.name,
         "sha256": work.data.sha256,
         "validation_fraction": work.config.validation_fraction,
         "split_seed": SPLIT_SEED,
+        **resize,
     }
