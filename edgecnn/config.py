@@ -353,7 +353,7 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         if self.data not in DATA_SETS and not Path(self.data).is_absolute():
-            raise unknown("data", self.data, [*DATA_SETS, "an absolute path"])
+            raise unknown("data", self.data, [*DATA_SETS, "a path"])
         if self.resize is not None:
             parse_size(self.resize)
         if self.recipe not in RECIPES:
@@ -420,7 +420,7 @@ def resolved_data(data: str) -> str:
         return data
     path = Path(data).expanduser()
     if os.sep not in data and not path.exists():
-        raise unknown("data", data, [*DATA_SETS, "the path of a file or folder"])
+        raise unknown("data", data, [*DATA_SETS, "a path"])
     return str(path.resolve())
 
 

@@ -45,7 +45,10 @@ def test_version(edgecnn: Edgecnn) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["run", "--data", "cifar"], "data: 'cifar' is unknown; expected one of: digits, mnist"),
+        (
+            ["run", "--data", "cifar"],
+            "data: 'cifar' is unknown; expected one of: a path, digits, fashion-mnist, mnist, two-digits",
+        ),
         (["run", "--arch", "resnet"], "arch: 'resnet' is unknown; expected one of: edge12k, edge1k, edge35k"),
         (["run", "--recipe", "best"], "recipe: 'best' is unknown; expected one of: quick, seed, small"),
         (["run", "--sparsity", "1.5"], "pruning.final_sparsity: 1.5; expected a fraction in [0, 1)"),

@@ -41,7 +41,7 @@ def test_an_unknown_key_is_an_error_that_lists_the_known() -> None:
     [
         (
             {"data": "cifar"},
-            "data: 'cifar' is unknown; expected one of: digits, fashion-mnist, mnist, the path of a file or folder, two-digits",
+            "data: 'cifar' is unknown; expected one of: a path, digits, fashion-mnist, mnist, two-digits",
         ),
         ({"recipe": "best"}, "recipe: 'best' is unknown; expected one of: quick, seed, small"),
         ({"epochs": 0}, "epochs: 0; expected at least 1"),

@@ -103,9 +103,7 @@ def test_images_and_labels_must_be_as_many() -> None:
 
 
 def test_an_unknown_source_lists_the_known() -> None:
-    with pytest.raises(
-        ConfigError, match="expected one of: digits, fashion-mnist, mnist, the path of a file or folder, two-digits"
-    ):
+    with pytest.raises(ConfigError, match="expected one of: a path, digits, fashion-mnist, mnist, two-digits"):
         load("cifar", validation_fraction=0.1)
 
 

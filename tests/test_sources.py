@@ -561,7 +561,7 @@ def test_a_path_survives_config_toml_and_names_the_run(tmp_path: Path, monkeypat
     config = configure(data="set", resize="8x8")
     assert config.data == str(tmp_path / "set")
     assert from_toml(to_toml(config), where="x") == config
-    with pytest.raises(ConfigError, match=r"'elsewhere' is unknown; expected one of: digits, .*path"):
+    with pytest.raises(ConfigError, match=r"'elsewhere' is unknown; expected one of: a path, digits, "):
         configure(data="elsewhere")
     with pytest.raises(EdgecnnError, match="--data-dir: does not apply"):
         opened(tmp_path / "set", data_dir=tmp_path)

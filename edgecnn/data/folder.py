@@ -237,9 +237,10 @@ def _common_shape(shapes: dict[Path, Shape], resize: str | None, root: Path) -> 
     if len(sizes) > 1:
         common, count = sizes.most_common(1)[0]
         odd = next(file for file, shape in shapes.items() if shape[:2] != common)
+        remedy = _by(*common) if 2 * count > len(shapes) else "HEIGHTxWIDTH, like 32x32"
         raise DataError(
             f"{root}: images of {len(sizes)} sizes, {count} of {len(shapes)} are {_by(*common)} and "
-            f"{odd.relative_to(root)} is {_by(*shapes[odd][:2])}; expected one size; pass --resize {_by(*common)}"
+            f"{odd.relative_to(root)} is {_by(*shapes[odd][:2])}; expected one size; pass --resize {remedy}"
         )
     height, width = next(iter(sizes), (1, 1))
     return height, width, channels

@@ -159,7 +159,8 @@ def checked(source: Source, *, where: str) -> Source:
         rarest = source.labels[int(counts.argmin())]
         number = "1 training image" if counts.min() == 1 else f"{counts.min()} training images"
         raise DataError(
-            f"{where}: class {rarest} has {number}; expected at least 2, one of them for validation; add some or leave the class out"
+            f"{where}: class {rarest} has {number}; expected at least 2, one of them for validation; add some or leave "
+            f"the class out"
         )
     return source
 
