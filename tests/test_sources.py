@@ -567,6 +567,14 @@ def test_a_path_survives_config_toml_and_names_the_run(tmp_path: Path, monkeypat
         opened(tmp_path / "set", data_dir=tmp_path)
 
 
+def test_a_command_says_how_many_files_were_left_out(edgecnn: Edgecnn, tmp_path: Path) -> None:
+    write_folder(tmp_path / "set", np.tile(IMAGES, (4, 1, 1)), np.arange(120) % 3)
+    (tmp_path / "set" / "1" / "text.png").write_text("no image")
+    shown = edgecnn("data", "info", tmp_path / "set")
+    assert "read set: done but for 1 unreadable files: edgecnn data info lists them" in shown.stderr
+    assert "left out: 1/text.png: no image of these kinds" in shown.stdout
+
+
 def test_commands_show_a_data_set(edgecnn: Edgecnn, tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "set")
     shown = edgecnn("data", "info", folder, "--json", tmp_path / "a.json")

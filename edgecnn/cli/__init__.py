@@ -271,6 +271,7 @@ def export(
         typer.Option("--out", help="Folder for what belongs to no run. Default: export.", show_default=False),
     ] = None,
     data: Annotated[str | None, typer.Option("--data", help="Data set of a .keras file that has no record.")] = None,
+    resize: ResizeOption = None,
     data_dir: DataDirOption = None,
     max_drop: MaxDropOption = None,
     calibration_images: CalibrationOption = None,
@@ -291,7 +292,8 @@ def export(
     calibrated = {"calibration_images": calibration_images, "calibration": calibration}
     exporting: dict[str, Any] = {"max_drop_pp": max_drop, **calibrated}
     if as_c is not None and model is not None and model.suffix == ".tflite":
-        choose.refuse({"--recipe": recipe, "--data": data, "--data-dir": data_dir}, "the file is exported as it is")
+        choose.refuse({"--recipe": recipe, "--data": data, "--resize": resize}, "the file is exported as it is")
+        choose.refuse({"--data-dir": data_dir}, "the file is exported as it is")
         made_otherwise = {"--keep-float": keep_float, "--bias-correction": bias_correction or None}
         choose.refuse({"--max-drop": max_drop, "--calibration-images": calibration_images}, "the file is int8 already")
         choose.refuse({"--calibration": calibration, **made_otherwise}, "the file is int8 already")
@@ -307,7 +309,7 @@ def export(
         choose.refuse({"--calibration": calibration}, f"{scheme} has no ranges to set")
     opened, folder = choose.to_export(model)
     if opened is not None:
-        choose.refuse({"--out": out, "--data": data}, f"run {opened.root} has its own")
+        choose.refuse({"--out": out, "--data": data, "--resize": resize}, f"run {opened.root} has its own")
         recipe = recipe or "baseline"
         say(f"exporting {recipe} of run {opened.root}")
         choose.check_recipe(opened, recipe)
@@ -316,14 +318,14 @@ def export(
     elif folder is not None and target.is_plain and not any(calibrated.values()) and (folder / target.file).exists():
         nothing_else = f"no complete run in {choose.RUNS}/: " if model is None else ""
         say(f"{nothing_else}copying the released {folder.name}, {target.file}")
-        choose.refuse({"--recipe": recipe, "--data": data}, "the released model has its own")
+        choose.refuse({"--recipe": recipe, "--data": data, "--resize": resize}, "the released model has its own")
         choose.refuse({"--max-drop": max_drop, "--data-dir": data_dir}, "nothing is measured of a file that is copied")
         path = pipeline.copy_released(folder / target.file, out=(out or Path("export")) / folder.name)
     else:
         source = choose.keras_model(model, folder, scheme)
         choose.refuse({"--recipe": recipe}, "a model file has one")
         say(f"exporting {source}")
-        settings = choose.settings_of(source, data, **exporting)
+        settings = choose.settings_of(source, data, resize=resize, **exporting)
         whole = folder is not None or source.name == "model.keras"
         into = (out or Path("export")) / (source.parent.name if whole else source.stem)
         with progress() as observe:
@@ -368,6 +370,7 @@ def bench(
         Path | None, typer.Option("--json", help="Where the JSON goes. Default: the run's bench/bench.json.")
     ] = None,
     data: Annotated[str | None, typer.Option("--data", help="Data set for model files that have no record.")] = None,
+    resize: ResizeOption = None,
     data_dir: DataDirOption = None,
 ) -> None:
     """Measure accuracy, size, latency and cold start of models, each in a process of its own, taking turns."""
@@ -386,14 +389,14 @@ def bench(
         artifact.check_writable(json)
     say(f"measuring {opened.root if opened else ', '.join(map(str, models))}")
     if opened is not None:
-        choose.refuse({"--data": data}, f"run {opened.root} has its own")
+        choose.refuse({"--data": data, "--resize": resize}, f"run {opened.root} has its own")
         out = opened.bench
         with progress() as observe, pipeline.reopen(opened, data_dir=data_dir, observe=observe) as work:
             result = pipeline.bench_run(opened, data=work.data, observe=observe, **options)
     else:
         out = json or Path("edgecnn-bench.json")
         with progress() as observe:
-            known = choose.data_of(models, data, data_dir=data_dir, observe=observe)
+            known = choose.data_of(models, data, resize=resize, data_dir=data_dir, observe=observe)
             result = pipeline.bench(models, data=known, out=out, must_fit=data is not None, observe=observe, **options)
     if json not in (None, out):
         artifact.write_atomic(Path(json or out), out.read_text())
@@ -479,6 +482,7 @@ def inspect(
     ] = None,
     json: Annotated[Path | None, typer.Option("--json", help="File for the figures as JSON.")] = None,
     data: Annotated[str | None, typer.Option("--data", help="Data set to compare over, if no record names it.")] = None,
+    resize: ResizeOption = None,
     data_dir: DataDirOption = None,
 ) -> None:
     """Show a model's layers: parameters, sparsity, MACs, bytes, and how far quantization moved them (SQNR)."""
@@ -489,11 +493,13 @@ def inspect(
     artifact.read_bytes(model)  # a file that is not there is told before anything is loaded for it
     against = against or pipeline.float32_beside(model)
     if against is None:
-        choose.refuse({"--data": data, "--data-dir": data_dir}, "there is no float32 model to compare with")
+        choose.refuse(
+            {"--data": data, "--resize": resize, "--data-dir": data_dir}, "there is no float32 model to compare with"
+        )
         images = None
     else:
         with progress() as observe:
-            images = choose.images_to_compare(model, data, data_dir=data_dir, observe=observe)
+            images = choose.images_to_compare(model, data, resize=resize, data_dir=data_dir, observe=observe)
     found = pipeline.inspected(model, against=against, images=images)
     if json is not None:
         artifact.write_atomic(json, dumps(found.as_dict(), indent=1) + "\n")

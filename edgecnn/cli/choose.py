@@ -125,7 +125,7 @@ def check_recipe(run: Run, recipe: str) -> None:
         raise unknown(f"{run.root}: recipe", recipe, made or ["none yet: edgecnn train"])
 
 
-def settings_of(source: Path, data: str | None, **exporting: Any) -> RunConfig:
+def settings_of(source: Path, data: str | None, *, resize: str | None = None, **exporting: Any) -> RunConfig:
     """Return the settings to export a .keras file with: its data set is named by its record, or by `data`.
 
     `exporting` is what `configure` takes of how models are exported.
@@ -136,7 +136,7 @@ def settings_of(source: Path, data: str | None, **exporting: Any) -> RunConfig:
             f"export {source}: it has no record that names its data set; pass --data PATH or {'|'.join(DATA_SETS)}"
         )
     if data is not None and (data in DATA_SETS or not record_path(source).exists()):
-        return configure(data=data, **exporting)
+        return configure(data=data, resize=resize, **exporting)
     record = checked(source)
     name = record.data["name"]
     if name not in DATA_SETS and (data is None or data_name(resolved_data(data)) != name):
@@ -148,7 +148,7 @@ def settings_of(source: Path, data: str | None, **exporting: Any) -> RunConfig:
         raise ArtifactError(f"{source}: of a time when the seed, {record.seed}, chose its split; train it again")
     return configure(
         data=data or name,
-        resize=record.data.get("resize"),
+        resize=resize or record.data.get("resize"),
         seed=record.seed,
         validation_fraction=record.data.get("validation_fraction"),
         **exporting,
@@ -180,18 +180,25 @@ def _models_in(target: Path) -> list[Path]:
     return models
 
 
-def data_of(models: Sequence[Path], named: str | None, *, data_dir: Path | None, observe: Observer) -> DataSet | None:
+def data_of(
+    models: Sequence[Path],
+    named: str | None,
+    *,
+    resize: str | None = None,
+    data_dir: Path | None,
+    observe: Observer,
+) -> DataSet | None:
     """Return the data set to measure `models` on, or None, saying why, when none is named or it cannot be had."""
     from edgecnn import pipeline
 
     described = [read_record(model).data for model in models if record_path(model).exists()]
     recorded = {(of["name"], of.get("resize")) for of in described}
-    name, resize = recorded.pop() if len(recorded) == 1 else (None, None)
+    name, size = recorded.pop() if len(recorded) == 1 else (None, None)
     if named is None and name is None:
         say("accuracy is not measured: the records do not name one data set; pass --data")
         return None
     try:
-        config = configure(data=named or name or "", resize=resize)
+        config = configure(data=named or name or "", resize=resize or size)
         return pipeline.load_data(config, data_dir=data_dir, observe=observe)
     except EdgecnnError as error:
         if named is not None or data_dir is not None:
@@ -215,7 +222,7 @@ def data_to_show(run: Run, *, data_dir: Path | None, observe: Observer) -> DataS
 
 
 def images_to_compare(
-    model: Path, named: str | None, *, data_dir: Path | None, observe: Observer
+    model: Path, named: str | None, *, resize: str | None = None, data_dir: Path | None, observe: Observer
 ) -> NDArray[np.uint8] | None:
     """Return images of the data set named, else the record's, or None, saying why, when none can be had."""
     from edgecnn import pipeline
@@ -224,7 +231,7 @@ def images_to_compare(
         say("only weights are compared: no record names the data set; pass --data")
         return None
     try:
-        config = settings_of(model, named)
+        config = settings_of(model, named, resize=resize)
         return pipeline.images_to_compare(config, data_dir=data_dir, observe=observe)
     except EdgecnnError as error:
         if named is not None or data_dir is not None:

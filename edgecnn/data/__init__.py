@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from edgecnn.config import DATA_SETS, data_name, resolved_data
@@ -59,19 +60,20 @@ def load(
 
 def _at(path: Path, resize: str | None, observe: Observer) -> Source:
     """Return what lies at `path`, by its suffix, or by what the folder holds."""
+    reading = partial(observe, f"read {path.name}")
     if not path.exists():
         raise DataError(f"{path}: no such file or folder; expected {_KINDS}, or one of: {', '.join(sorted(DATA_SETS))}")
     if not path.is_dir():
         suffix = next((suffix for suffix in _BY_SUFFIX if path.name.lower().endswith(suffix)), None)
         if suffix is None:
             raise DataError(f"{path}: got {path.suffix or 'no suffix'}; expected {_KINDS}; save it as one of these")
-        return _BY_SUFFIX[suffix](path)
+        return csv_file.read(path, observe=reading) if suffix == ".csv" else _BY_SUFFIX[suffix](path)
     if idx.is_idx(path):
         return idx.read(path)
     if (path / "train.csv").is_file():
-        return csv_file.read(path)
+        return csv_file.read(path, observe=reading)
     if any(path.glob("*.npy")):
         return numpy_files.read_npy(path)
     if folder.is_folder_of_classes(path):
-        return folder.read(path, resize=resize, observe=lambda done, total: observe(f"read {path.name}", done, total))
+        return folder.read(path, resize=resize, observe=reading)
     raise DataError(f"{path}: holds neither folders nor files of these kinds; expected {_KINDS}; check the path")

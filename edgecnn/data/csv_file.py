@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -21,17 +21,18 @@ LABEL_COLUMNS = ("label", "labels", "class", "target", "y")
 _LINES = 2048  # that are parsed at once
 
 
-def read(path: Path) -> Source:
+def read(path: Path, *, observe: Callable[[int, int], None] = lambda done, total: None) -> Source:
     """Return the data set in a CSV file, or in train.csv and test.csv of a folder, both with labels.
 
-    Images are square and of one channel. A file of numbers alone has no header and the label first.
+    Images are square and of one channel. A file of numbers alone has no header and the label first. `observe` is called
+    with (images read, images in all) of each file.
     """
     files = {"train": path / "train.csv", "test": path / "test.csv"} if path.is_dir() else {"train": path}
-    parts = {split: _table(file) for split, file in files.items() if file.exists() or split == "train"}
+    parts = {split: _table(file, observe) for split, file in files.items() if file.exists() or split == "train"}
     return from_parts(parts, where=str(path))
 
 
-def _table(path: Path) -> tuple[NDArray[Any], NDArray[Any]]:
+def _table(path: Path, observe: Callable[[int, int], None]) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return the pixels [N, columns] and labels [N] of one file."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -44,7 +45,7 @@ def _table(path: Path) -> tuple[NDArray[Any], NDArray[Any]]:
                 file.seek(0)
             if rows - has_header < 1 or len(first) < 2:
                 raise DataError(f"{path}: no image in it; expected a header and an image a line; check the file")
-            return _parsed(file, rows - has_header, len(first), at, path)
+            return _parsed(file, rows - has_header, len(first), at, path, observe)
     except UnicodeDecodeError:
         raise DataError(f"{path}: not a text file; expected a CSV in UTF-8; save it so") from None
     except OSError as error:
@@ -69,7 +70,9 @@ def _label_column(header: Sequence[str], path: Path) -> int:
     return found[0]
 
 
-def _parsed(lines: Iterator[str], rows: int, columns: int, at: int, path: Path) -> tuple[NDArray[Any], NDArray[Any]]:
+def _parsed(
+    lines: Iterator[str], rows: int, columns: int, at: int, path: Path, observe: Callable[[int, int], None]
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return pixels and labels of lines behind the header; pixels are bytes where all are whole, from 0 to 255."""
     pixels: NDArray[Any] = store.allocate((rows, columns - 1))
     labels: list[str] = []
@@ -84,6 +87,7 @@ def _parsed(lines: Iterator[str], rows: int, columns: int, at: int, path: Path) 
             pixels = pixels.astype(np.float64, copy=False)
         pixels[done : done + len(block)] = values
         labels += [line.split(",", at + 1)[at].strip().strip('"') for line in block]
+        observe(len(labels), rows)
     return pixels, np.array(labels, np.float64 if all(map(_is_number, labels)) else np.str_)
 
 

@@ -12,7 +12,15 @@ from edgecnn.config import CALIBRATED, RunConfig
 from edgecnn.errors import ArtifactError, GateError
 from edgecnn.pipeline.conversion import AUTO, Target, converted, predictions
 from edgecnn.pipeline.sensitivity import float_layers
-from edgecnn.pipeline.workspace import Workspace, described_data, figures_of, is_complete, parent_hashes, recorded_model
+from edgecnn.pipeline.workspace import (
+    Workspace,
+    described_data,
+    figures_of,
+    is_complete,
+    parent_hashes,
+    recorded_model,
+    refuse_other_images,
+)
 
 if TYPE_CHECKING:
     from edgecnn.data import DataSet
@@ -54,6 +62,7 @@ def export_model(model: Path, *, target: Target, out: Path, config: RunConfig, d
     recipe = artifact.checked(model).recipe if has_record else "baseline"
     loaded = _tf.load_model(model)
     check_image_input(loaded, data, where=str(model))
+    refuse_other_images(model, data)
     work = Workspace(Run(out), config, data)
     if target.keep_float == AUTO:
         target = replace(target, keep_float=float_layers(loaded, target, work))

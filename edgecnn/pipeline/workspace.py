@@ -120,7 +120,24 @@ def reopen(
     )
     config = replace(config, exporting=exporting)
     with artifact.locked(opened):
-        yield Workspace(opened, config, load_data(config, data_dir=data_dir, observe=observe), observe)
+        data = load_data(config, data_dir=data_dir, observe=observe)
+        refuse_other_images(opened.model("baseline"), data)
+        yield Workspace(opened, config, data, observe)
+
+
+def refuse_other_images(model: Path, data: DataSet) -> None:
+    """Raise `ArtifactError` when the record of `model` names the same data set, and that was other images then.
+
+    A folder changes: images that are validation's today may be those that the model was trained on.
+    """
+    if not artifact.record_path(model).exists():
+        return
+    record = artifact.read_record(model)
+    if record.data["name"] == data.name and record.data["sha256"] != data.sha256:
+        raise ArtifactError(
+            f"{model}: trained on other images of {data.name} (sha256 {record.data['sha256'][:12]}…, now "
+            f"{data.sha256[:12]}…); restore them, or train again in another --out"
+        )
 
 
 def read_config(opened: Run) -> RunConfig:
@@ -145,18 +162,21 @@ def read_config(opened: Run) -> RunConfig:
 
 
 def load_data(config: RunConfig, *, data_dir: Path | None = None, observe: Observer = unobserved) -> DataSet:
-    """Return the data set that `config` names, split by its fraction."""
+    """Return the data set that `config` names, split by its fraction; `observe` hears of files that were left out."""
     from edgecnn import data
 
     if config.data == "digits":
         extras.require("train", needed_by="data digits")
-    return data.load(
+    found = data.load(
         config.data,
         validation_fraction=config.validation_fraction,
         data_dir=data_dir,
         resize=config.resize,
         observe=lambda what, done, total: observe(what, done, total, {}),
     )
+    if found.left_out:
+        observe(f"read {found.name}", 1, 1, {"left_out": len(found.left_out)})
+    return found
 
 
 def share_teacher(run: Run, source: Run) -> None:
