@@ -114,7 +114,7 @@ def test_bad_mnist_files_are_one_line(edgecnn: Edgecnn, tmp_path: Path, command:
         case "label":
             labels.write_bytes(gzip.compress(idx_bytes(np.full(20, 11), 2049)))
     expected = {
-        "empty": "expected an idx header", "magic": "magic 2052; expected 2051",
+        "empty": "expected an idx header", "magic": "magic 2052 (idx of 4 dimensions); expected 2051",
         "truncated": "not a complete gzip file", "swapped": "magic 2049 (labels)",
         "checksum": "expected 6bbc9ace898e44ae57da46a324031adb", "label": "expected 6bbc",
     }[damage]  # fmt: skip
