@@ -22,6 +22,14 @@ def say(message: str) -> None:
     print(message, file=sys.stderr)
 
 
+def say_accuracy(path: Path) -> None:
+    """Say how an artifact reads the validation images beside its parent, where its record knows."""
+    from edgecnn import pipeline
+
+    if (line := pipeline.accuracy_line(path)) is not None:
+        say(line)
+
+
 def print_bench(path: Path) -> None:
     """Print the table of a bench JSON file and what must be said beside it."""
     from edgecnn.report.table import BENCH_HEADINGS, bench_rows, notes

@@ -43,6 +43,14 @@ def export_c(tflite: Path, *, out: Path, name: str, kernel: str) -> Path:
     return out / "model.c"
 
 
+def check_c(content: bytes, /, *, name: str, kernel: str) -> None:
+    """Raise `ArtifactError`, naming the layer, for an int8 .tflite file that there are no kernels in C for."""
+    from edgecnn.export.c import to_c
+
+    extras.require("litert", needed_by="export --format c")
+    to_c(content, name=name, kernel=kernel, where="export c")
+
+
 def _facts(parent: Record | None) -> dict[str, str]:
     """Return what a record says of the file, in lines for the head of model.h."""
     if parent is None:

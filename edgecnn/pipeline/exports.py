@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from edgecnn.artifact import Record, Run
 from edgecnn.config import CALIBRATED, RunConfig
 from edgecnn.errors import ArtifactError, GateError
 from edgecnn.pipeline.conversion import AUTO, Target, converted, predictions
+from edgecnn.pipeline.deciding import decision
 from edgecnn.pipeline.sensitivity import float_layers
 from edgecnn.pipeline.workspace import (
     Workspace,
@@ -23,13 +25,18 @@ from edgecnn.pipeline.workspace import (
 )
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from edgecnn.data import DataSet
+
+Check = Callable[[bytes], None]  # raises for content that must not be written
 
 _RUNTIME_EXTRAS = {"tflite": "litert", "onnx": "ort"}
 
 
-def export(work: Workspace, *, recipe: str, target: Target) -> Path:
-    """Export one recipe's model into the run; return the path of the artifact.
+def export(work: Workspace, *, recipe: str, target: Target, check: Check | None = None) -> Path:
+    """Export one recipe's model into the run, unless `check` raises; return the path of the artifact.
 
     The artifact is run against its Keras parent on the validation split before its record is written. Raises
     `GateError` when a model of integers loses more top-1 than the run's `max_drop_pp`.
@@ -41,7 +48,7 @@ def export(work: Workspace, *, recipe: str, target: Target) -> Path:
     if is_exported(work, path, target, parent):
         _check_drop(artifact.read_record(path), work.config)
     else:
-        _export_to(path, recorded_model(parent), parent, recipe, target, work)
+        _export_to(path, recorded_model(parent), parent, recipe, target, work, check)
     return path
 
 
@@ -53,7 +60,9 @@ def is_exported(work: Workspace, path: Path, target: Target, parent: Path) -> bo
     return is_complete(work, path, settings=settings, parents=(parent,)) and settings == target.settings(work.config)
 
 
-def export_model(model: Path, *, target: Target, out: Path, config: RunConfig, data: DataSet) -> Path:
+def export_model(
+    model: Path, *, target: Target, out: Path, config: RunConfig, data: DataSet, check: Check | None = None
+) -> Path:
     """Export a .keras file that belongs to no run into folder `out`, checked like one of a run; return the path."""
     from edgecnn import _tf
 
@@ -69,15 +78,17 @@ def export_model(model: Path, *, target: Target, out: Path, config: RunConfig, d
     path = out / target.file
     if artifact.record_path(path).exists() and artifact.read_record(path).parents != parent_hashes(path, (model,)):
         raise ArtifactError(f"{path}: is there, exported from another model; choose another --out")
-    _export_to(path, loaded, model, recipe, target, work)
+    _export_to(path, loaded, model, recipe, target, work, check)
     return path
 
 
-def copy_released(released: Path, *, out: Path) -> Path:
+def copy_released(released: Path, *, out: Path, check: Check | None = None) -> Path:
     """Copy a released artifact and its record into folder `out` after checking its hash; return the path."""
-    artifact.checked(released)
+    record, content = artifact.checked(released), artifact.read_bytes(released)
+    if check:
+        check(content)
     path = out / released.name
-    artifact.keep(path, artifact.read_bytes(released), artifact.read_record(released))
+    artifact.keep(path, content, record)
     return path
 
 
@@ -100,14 +111,18 @@ def check_image_input(model: Any, data: DataSet, *, where: str) -> None:
         raise ArtifactError(f"{where}: output is {outputs}; expected {len(data.labels)} classes, those of {data.name}")
 
 
-def _export_to(path: Path, model: Any, parent: Path, recipe: str, target: Target, work: Workspace) -> None:
+def _export_to(
+    path: Path, model: Any, parent: Path, recipe: str, target: Target, work: Workspace, check: Check | None
+) -> None:
     """Convert, compare, and write artifact and record; nothing is written when the result is refused."""
     from edgecnn import inspect
 
     extras.require("train", _RUNTIME_EXTRAS[target.form], needed_by=f"export --format {target.form}")
     content = converted(model, target, work)
+    if check:
+        check(content)
     _check_zeros(path, content, model, recipe)
-    given, metrics = _compared(path, content, model, work)
+    given, metrics, probabilities = _compared(path, content, model, work)
     layers = inspect.inspect_bytes(content, path.suffix, where=str(path))
     record = Record(
         stage="export",
@@ -128,7 +143,7 @@ def _export_to(path: Path, model: Any, parent: Path, recipe: str, target: Target
         metrics=metrics,
     )
     _check_drop(record, work.config)
-    artifact.keep(path, content, record)
+    artifact.keep(path, content, replace(record, decision=decision(work, probabilities)))
 
 
 def _check_zeros(path: Path, content: bytes, model: Any, recipe: str) -> None:
@@ -145,8 +160,13 @@ def _check_zeros(path: Path, content: bytes, model: Any, recipe: str) -> None:
         )
 
 
-def _compared(path: Path, content: bytes, model: Any, work: Workspace) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Run `content` in its runtime against its Keras parent on validation; return (input description, metrics)."""
+def _compared(
+    path: Path, content: bytes, model: Any, work: Workspace
+) -> tuple[dict[str, Any], dict[str, Any], NDArray[np.float32]]:
+    """Run `content` in its runtime against its Keras parent on validation.
+
+    Return the description of its input, metrics, and its class probabilities [N, classes].
+    """
     from edgecnn import _tf
     from edgecnn.bench.accuracy import accuracy_delta
     from edgecnn.bench.parity import compare
@@ -158,11 +178,9 @@ def _compared(path: Path, content: bytes, model: Any, work: Workspace) -> tuple[
     parity = compare(reference, got)
     spec = predictor.input
     unit_range = [0, 1] if spec.dtype == "float32" else [0, 255]
-    return {"shape": list(spec.shape), "dtype": spec.dtype, "range": unit_range}, {
-        **figures_of(delta),
-        "top1_agreement": parity.top1_agreement,
-        "max_abs_error": parity.max_abs_error,
-    }
+    given = {"shape": list(spec.shape), "dtype": spec.dtype, "range": unit_range}
+    agreement = {"top1_agreement": parity.top1_agreement, "max_abs_error": parity.max_abs_error}
+    return given, {**figures_of(delta), **agreement}, got
 
 
 def _check_drop(record: Record, config: RunConfig) -> None:

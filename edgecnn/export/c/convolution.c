@@ -21,18 +21,33 @@ struct convolution {
     uint8_t zero, low, high;                   /* of the output: its zero point, and where its activation cuts */
 };
 
-/* Turn the sums of filters `first` to `first + count` at one position into activations. */
-static inline void store(const struct convolution *c, int first, int count, const int32_t *sums, uint8_t *out)
+/* The activation of one filter. */
+static inline uint8_t activation(const struct convolution *c, int filter, int32_t sum)
 {
-    const int32_t *multiplier = c->multiplier + first;
-    const int8_t *shift = c->shift + first;
+    int32_t multiplier = c->multiplier[filter];
+    int shift = c->shift[filter];
+    int32_t value = c->rounds_once ? rescaled_once(sum, multiplier, shift) : rescaled(sum, multiplier, shift);
+    return (uint8_t)limited(c->zero + value, c->low, c->high);
+}
+
+/* Turn the sums of filters `first` to `first + count` at one position, still without their biases, into activations. */
+static SPECIALIZED void store(const struct convolution *c, int first, int count, const int32_t *sums, uint8_t *out)
+{
     uint8_t stored[FILTERS_AT_ONCE];
-    if (c->rounds_once)
-        for (int f = 0; f < count; f++)
-            stored[f] = (uint8_t)limited(c->zero + rescaled_once(sums[f], multiplier[f], shift[f]), c->low, c->high);
+    int in_vectors = 0;
+#if defined(HAS_VECTORS)
+    in_vectors = c->rounds_once ? 0 : count / LANES * LANES;
+    for (int f = 0; f < in_vectors; f += LANES) {
+        lanes sum = sum_of(lanes_at(sums + f), lanes_at(c->bias + first + f));
+        lanes value = rescaled_lanes(sum, lanes_at(c->multiplier + first + f), lanes_of_bytes(c->shift + first + f));
+        store_bytes(limited_lanes(sum_of(value, lanes_of(c->zero)), c->low, c->high), stored + f);
+    }
+#endif
+    for (int f = in_vectors; f < count; f++)
+        stored[f] = activation(c, first + f, sums[f] + c->bias[first + f]);
+    if (c->out_channel == 1)
+        memcpy(out + first, stored, (size_t)count);
     else
         for (int f = 0; f < count; f++)
-            stored[f] = (uint8_t)limited(c->zero + rescaled(sums[f], multiplier[f], shift[f]), c->low, c->high);
-    for (int f = 0; f < count; f++)
-        out[(first + f) * c->out_channel] = stored[f];
+            out[(first + f) * c->out_channel] = stored[f];
 }
