@@ -103,7 +103,8 @@ def _decided(data: DataSet, probabilities: NDArray[np.float32], layers: Sequence
 
 def _data_of(path: Path, record: Record, data_dir: Path | None, observe: Observer) -> DataSet:
     """Return the data that a model was trained on, split as it was; `ArtifactError` where it is not what it was."""
-    config = replace(configure(data=record.data["name"]), validation_fraction=record.data["validation_fraction"])
+    config = configure(data=record.data["name"], resize=record.data.get("resize"))
+    config = replace(config, validation_fraction=record.data["validation_fraction"])
     data = load_data(config, data_dir=data_dir, observe=observe)
     if data.sha256 != record.data["sha256"]:
         raise ArtifactError(
