@@ -18,7 +18,7 @@ demo: $(READY)  ## the whole job on the embedded digits, then a prediction witho
 test: $(READY)  ## all tests; those that need MNIST or a browser skip with that reason where it is absent
 	$(BIN)/pytest -n auto --dist worksteal
 
-browser:  ## install Chromium from Debian's packages for the tests of the report (needs root)
+browser:  ## install Chromium from Debian's packages for the tests of the report and of the server's page (needs root)
 	{ command -v chromium && command -v chromedriver; } >/dev/null || { apt-get update -qq && \
 	  DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends chromium chromium-driver >/dev/null; }
 
@@ -59,6 +59,7 @@ bench: $(READY)  ## measure the released models (ratios: to edge35k, named first
 	$(BIN)/python -m benchmarks.commands || missed=1; \
 	$(BIN)/python -m benchmarks.overhead || missed=1; \
 	$(BIN)/python -m benchmarks.repeat || missed=1; \
+	$(BIN)/python -m benchmarks.serve || missed=1; \
 	$(BIN)/python -m benchmarks.readme; \
 	exit $$missed
 

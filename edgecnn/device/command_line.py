@@ -61,7 +61,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     parser = _Parser(
         prog=prog,
         description="Classify images with a TFLite or ONNX model.",
-        epilog="Exit codes: 0 done (--watch, --camera: SIGTERM), 1 the self-test differs, 2 bad input, 130 Ctrl-C.",
+        epilog="Exit codes: 0 done, or ended by SIGTERM; 1 the self-test differs; 2 bad input; 130 Ctrl-C.",
         allow_abbrev=False,
         # The terminal's width, which argparse asks for at every start, would import shutil and with it bz2 and lzma.
         formatter_class=lambda prog: argparse.HelpFormatter(prog, width=100),
@@ -82,6 +82,13 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         const="0",
         metavar="N",
         help="predict a camera's frames: 0, 1, /dev/video0, or a video file; by picamera2 or OpenCV; default: 0",
+    )
+    parser.add_argument(
+        "--serve",
+        nargs="?",
+        const="127.0.0.1:8000",
+        metavar="HOST:PORT",
+        help="answer there with a page to draw on and a JSON API; default: 127.0.0.1:8000",
     )
     parser.add_argument("--doctor", action="store_true", help="say what board this is, what works and what to install")
     parser.add_argument(
@@ -106,6 +113,8 @@ def _options(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -
         parser.error("no images given; give one or more files")
     if options.camera is not None and options.segment:
         parser.error("--camera reads one digit a frame; leave --segment out")
+    if options.serve is not None and (options.segment or options.json or options.show is not None):
+        parser.error("--serve is told by each request what to do; leave --segment, --json and --show out")
     options.do = _TO_DO[asked[0]] if asked else _predict
     return options
 
@@ -141,6 +150,14 @@ def _camera(options: argparse.Namespace, find_model: FindModel) -> int:
         for line in watch_camera(options.camera, stop=stop, **_shared(options, find_model)):
             print(line, flush=True)
     return stop.exit_code
+
+
+def _serve(options: argparse.Namespace, find_model: FindModel) -> int:
+    from edgecnn.device.commands import serve_predictions
+
+    shared = _shared(options, find_model)
+    del shared["as_json"], shared["show"]
+    return serve_predictions(options.serve, say=lambda line: print(line, flush=True), **shared)
 
 
 def _shared(options: argparse.Namespace, find_model: FindModel) -> dict[str, Any]:
@@ -183,4 +200,4 @@ def _complain(error: DeviceError) -> None:
 
 
 # By option; without any of them, images are predicted.
-_TO_DO = {"doctor": _doctor, "self_test": _self_test, "watch": _watch, "camera": _camera}
+_TO_DO = {"doctor": _doctor, "self_test": _self_test, "watch": _watch, "camera": _camera, "serve": _serve}

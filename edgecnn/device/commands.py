@@ -107,6 +107,16 @@ def watch_camera(
                 return
 
 
+def serve_predictions(
+    address: str, *, model: Path, runtime: str | None, threads: int, say: Warn, stats: Path | None, warn: Warn
+) -> int:
+    """Answer requests at `address` until told to end; return the exit code. `say` gets the lines to print."""
+    from edgecnn.device.server import serve
+
+    with _counting(model, stats, warn) as count:
+        return serve(Predictor(model, runtime=runtime, threads=threads, watch=count), address, say=say)
+
+
 def _frame(predictor: Predictor, number: int, gray: Gray, as_json: bool) -> tuple[str, str]:
     """Return the answer to a frame, and the line that says it."""
     name, prediction = f"frame-{number}", predictor.predict(gray)
@@ -173,7 +183,7 @@ def _page(predictor: Predictor, image: Path, as_json: bool, show: Path | None) -
     if as_json:
         found = [{"row": digit.row, "box": digit.box, **asdict(digit.prediction)} for digit in digits]
         yield json.dumps(
-            {"image": str(image), "runtime": predictor.model.runtime, "rows": _rows(digits), "digits": found}
+            {"image": str(image), "runtime": predictor.model.runtime, "rows": rows_of_labels(digits), "digits": found}
         )
     else:
         for digit in digits:
@@ -187,7 +197,7 @@ def _told(prediction: Prediction) -> str:
     return f"{prediction.label}\t{prediction.probability:.3f}{refused}"
 
 
-def _rows(digits: Sequence[PlacedPrediction]) -> list[list[str]]:
+def rows_of_labels(digits: Sequence[PlacedPrediction]) -> list[list[str]]:
     """Return the labels row by row."""
     count = 1 + max((digit.row for digit in digits), default=-1)
     return [[digit.prediction.label for digit in digits if digit.row == row] for row in range(count)]

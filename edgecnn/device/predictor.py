@@ -85,6 +85,10 @@ class Predictor:
 
     def predict(self, image: str | Path | NDArray[np.uint8]) -> Prediction:
         """Return the prediction for an image file, or for a uint8 array [H, W] of any size."""
+        return self.look(image)[0]
+
+    def look(self, image: str | Path | NDArray[np.uint8]) -> tuple[Prediction, NDArray[np.uint8]]:
+        """Return the same prediction as `predict`, and the uint8 [28, 28] that the network saw."""
         timings_us: dict[str, float] = {}
         with _timed(timings_us, "read"):
             gray = _gray(image)
@@ -93,7 +97,7 @@ class Predictor:
                 pixels, is_one_of_several = look(gray)
             except NoInkError:
                 pixels, is_one_of_several = np.zeros((SIDE, SIDE), np.uint8), False
-        return self._prediction(pixels, timings_us, refused=SEVERAL if is_one_of_several else "")
+        return self._prediction(pixels, timings_us, refused=SEVERAL if is_one_of_several else ""), pixels
 
     def predict_page(self, image: str | Path | NDArray[np.uint8]) -> list[PlacedPrediction]:
         """Return a prediction for each of several digits, rows from top to bottom and each from left to right."""

@@ -94,7 +94,7 @@ def _self_test_files(predictor: Predictor, record: Record) -> dict[str, bytes]:
         "model": predictor.model.path.name,
         "runtime": predictor.model.runtime,
         "tolerance": _TOLERANCE.get(record.scheme, _TOLERANCE_OF_ROUNDED),
-        "scores": [[round(float(score), 6) for score in row] for row in scores],
+        "scores": [[float(f"{score:.9g}") for score in row] for row in scores],  # nine digits name a float32
     }
     return {
         selftest.IMAGE: artifact.read_bytes(picture),
