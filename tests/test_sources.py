@@ -17,8 +17,9 @@ from edgecnn.data import load, store
 from edgecnn.data.pixels import as_images, as_labels
 from edgecnn.data.splits import DataSet
 from edgecnn.data.summary import preview, summary
-from edgecnn.errors import ConfigError, DataError, EdgecnnError
-from tests.conftest import ROOT, Edgecnn, idx_bytes, write_idx_set
+from edgecnn.errors import ArtifactError, ConfigError, DataError, EdgecnnError
+from edgecnn.pipeline.workspace import refuse_other_images
+from tests.conftest import RELEASED, ROOT, Edgecnn, idx_bytes, write_idx_set
 
 RNG = np.random.default_rng(7)
 IMAGES = RNG.integers(0, 256, (30, 6, 6), dtype=np.uint8)
@@ -367,6 +368,15 @@ def test_what_is_wrong_with_arrays_is_said_in_a_line(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("shape", [(1 << 40, 28, 28), (1 << 62, 1 << 62), (-1, 28)])
+def test_a_header_that_no_file_can_keep_to_is_refused(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    path = write_npy(tmp_path / "set") / "images.npy"
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    with pytest.raises(DataError, match=r"images.npy: its header says .*, which no file holds"):
+        opened(path)
+
+
 @pytest.mark.parametrize("share", [0.02, 0.5, 0.95])
 def test_a_file_that_is_cut_off_is_refused(tmp_path: Path, share: float) -> None:
     for path in (
@@ -565,6 +575,13 @@ def test_a_path_survives_config_toml_and_names_the_run(tmp_path: Path, monkeypat
         configure(data="elsewhere")
     with pytest.raises(EdgecnnError, match="--data-dir: does not apply"):
         opened(tmp_path / "set", data_dir=tmp_path)
+
+
+@pytest.mark.skipif(not RELEASED.is_dir(), reason="models/edge35k is not released yet")
+def test_a_model_is_not_judged_on_images_that_changed(tmp_path: Path) -> None:
+    data = opened(write_folder(tmp_path / "mnist"))
+    with pytest.raises(ArtifactError, match=r"trained on other images of mnist \(sha256 3fadcd44aebc"):
+        refuse_other_images(RELEASED / "model.keras", data)
 
 
 def test_a_command_says_how_many_files_were_left_out(edgecnn: Edgecnn, tmp_path: Path) -> None:

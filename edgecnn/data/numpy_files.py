@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
 import zlib
 from pathlib import Path
@@ -17,6 +18,7 @@ from edgecnn.data.splits import Source
 from edgecnn.errors import DataError
 
 _BLOCK_BYTES = 1 << 20
+_MOST_BYTES = 1 << 44  # more is a damaged header
 
 
 def read_npz(path: Path) -> Source:
@@ -58,7 +60,9 @@ def _array(file: IO[bytes], *, where: str) -> NDArray[Any]:
         raise DataError(f"{where}: not NumPy's format ({error}); save it again with numpy.save") from None
     if dtype.hasobject:
         raise DataError(f"{where}: holds Python objects, which could run code; expected numbers or text; save it so")
-    size_bytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    size_bytes = math.prod(shape) * dtype.itemsize
+    if min(shape, default=0) < 0 or size_bytes > _MOST_BYTES:
+        raise DataError(f"{where}: its header says {list(shape)}, which no file holds; save it again with numpy.save")
     content = store.allocate((size_bytes,))
     taken = 0
     while taken < size_bytes and (block := file.read(min(_BLOCK_BYTES, size_bytes - taken))):
