@@ -56,8 +56,9 @@ def _array(file: IO[bytes], *, where: str) -> NDArray[Any]:
         version = npy.read_magic(file)
         header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         shape, by_columns, dtype = header(file)
-    except ValueError as error:
-        raise DataError(f"{where}: not NumPy's format ({error}); save it again with numpy.save") from None
+    except Exception as error:  # a header is parsed as Python's literals, which fails in many ways
+        why = " ".join(str(error).split())[:80] or type(error).__name__
+        raise DataError(f"{where}: not NumPy's format ({why}); save it again with numpy.save") from None
     if dtype.hasobject:
         raise DataError(f"{where}: holds Python objects, which could run code; expected numbers or text; save it so")
     size_bytes = math.prod(shape) * dtype.itemsize

@@ -21,6 +21,7 @@ from edgecnn.data import store
 from edgecnn.data.arrays import Stored, from_arrays, from_parts
 from edgecnn.data.csv_file import LABEL_COLUMNS
 from edgecnn.data.splits import Source
+from edgecnn.device.quiet import quiet
 from edgecnn.errors import DataError
 
 _SPLITS = {2: ("train", "test"), 3: ("train", "val", "test")}  # by the number of (images, labels) in a tuple
@@ -65,7 +66,7 @@ class _Unpickler(pickle.Unpickler):
         root = module.partition(".")[0]
         if _ADMITTED.get(name) != _MODULES.get(root, root):
             raise DataError(
-                f"{self._where}: asks for {module}.{name}, which could run code; expected arrays and data frames of "
+                f"{self._where}: asks for {_line(f'{module}.{name}')}, which could run code; expected arrays and data frames of "
                 f"numpy and pandas alone; save the arrays with numpy.savez"
             )
         return _NODES[name]
@@ -94,9 +95,9 @@ def read(path: Path) -> Source:
             }
             return from_parts(pairs, where=str(path))
     except (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError, MemoryError) as error:
+        why = _line(str(error)) or type(error).__name__
         raise DataError(
-            f"{path}: a data frame or array in it cannot be made ({error or type(error).__name__}); save the arrays "
-            f"with numpy.savez"
+            f"{path}: a data frame or array in it cannot be made ({why}); save the arrays with numpy.savez"
         ) from None
     kind = content.name if isinstance(content, _Node) else type(content).__name__
     raise DataError(
@@ -106,16 +107,20 @@ def read(path: Path) -> Source:
 
 def _unpickled(path: Path) -> Any:
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        # Python prints to stderr where a bytearray is cut off, besides raising.
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file, quiet():
             return _Unpickler(file, str(path)).load()
     except DataError:
         raise
     except OSError as error:
         raise DataError(f"{path}: cannot read ({error.strerror or error}); check the path") from None
     except Exception as error:  # a damaged pickle raises almost anything
-        raise DataError(
-            f"{path}: no pickle, or a damaged one ({type(error).__name__}: {error}); save it again"
-        ) from None
+        why = _line(f"{type(error).__name__}: {error}")
+        raise DataError(f"{path}: no pickle, or a damaged one ({why}); save it again") from None
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())[:100]
 
 
 def _is_pair(value: Any) -> bool:
