@@ -153,6 +153,16 @@ def test_a_split_level_is_kept(tmp_path: Path, validation: str | None) -> None:
         assert len(data.train) == 18
 
 
+@pytest.mark.parametrize("name", ["folder", "set.csv"])
+def test_progress_rises_to_its_end(tmp_path: Path, name: str) -> None:
+    steps: list[tuple[str, int, int]] = []
+    opened(WRITERS[name](tmp_path / name), observe=lambda *step: steps.append(step))
+    assert {what for what, _, _ in steps} == {f"read {name}"}
+    done = [done for _, done, _ in steps]
+    assert done == sorted(done)
+    assert {total for _, _, total in steps} == {done[-1]}
+
+
 def test_a_file_that_is_added_moves_at_most_one_other(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "set")
     before = opened(folder)

@@ -66,8 +66,8 @@ class _Unpickler(pickle.Unpickler):
         root = module.partition(".")[0]
         if _ADMITTED.get(name) != _MODULES.get(root, root):
             raise DataError(
-                f"{self._where}: asks for {_line(f'{module}.{name}')}, which could run code; expected arrays and data frames of "
-                f"numpy and pandas alone; save the arrays with numpy.savez"
+                f"{self._where}: asks for {_line(f'{module}.{name}')}, which could run code; expected arrays and data "
+                f"frames of numpy and pandas alone; save the arrays with numpy.savez"
             )
         return _NODES[name]
 
