@@ -125,7 +125,10 @@ def version_of(program: str) -> str:
 
 def sizes(folder: Path) -> dict[str, Any]:
     """Return flash (code and constants, Thumb-2, -Os) and arena of each model, in bytes."""
-    rows: dict[str, Any] = {model: {"arena_bytes": arena_bytes(folder / model)} for model in MODELS}
+    rows: dict[str, Any] = {
+        model: {"made_from": artifact.sha256(released(model).read_bytes()), "arena_bytes": arena_bytes(folder / model)}
+        for model in MODELS
+    }
     if missing := THUMB.lacks("arm-none-eabi-size"):
         return {"left_out": f"flash: {missing} is not here", "models": rows}
     for model, row in rows.items():

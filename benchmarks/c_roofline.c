@@ -15,7 +15,7 @@ int main(void)
     for (int n = 0; n < ROUNDS; n++)
         _Pragma("GCC unroll 16") for (int i = 0; i < CHAINS; i++) {
             sums[i] = _mm512_dpbusd_epi32(sums[i], x, x);
-            __asm__("" : "+v"(sums[i])); /* as it stands: nothing is left out */
+            __asm__ volatile("" : "+v"(sums[i])); /* as it stands: nothing is left out */
         }
     clock_gettime(CLOCK_MONOTONIC, &after);
     double ns = (double)(after.tv_sec - before.tv_sec) * 1e9 + (double)(after.tv_nsec - before.tv_nsec);

@@ -28,6 +28,9 @@ extern __attribute__((visibility("hidden"))) predict IN_FAMILY(API(predict), avx
 /* Asked anew each time, which takes a few nanoseconds: nothing is kept between calls. */
 static predict *fastest(void)
 {
+#if defined(WITH_avx512vnni) || defined(WITH_avx2)
+    __builtin_cpu_init(); /* for a program without the C library's start; elsewhere it has been done */
+#endif
 #if defined(WITH_avx512vnni)
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vnni"))
         return IN_FAMILY(API(predict), avx512vnni);

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from edgecnn import __version__
+from edgecnn.cli.build import build
 from edgecnn.cli.data import app as data_app
 from edgecnn.cli.exporting import export
 from edgecnn.cli.options import (
@@ -237,6 +238,7 @@ def quantize(
 
 
 app.command()(export)
+app.command()(build)
 
 
 @app.command()
@@ -251,7 +253,7 @@ def bench(
     runtime: Annotated[
         str | None,
         typer.Option(
-            "--runtime", help="Runtimes, by comma; also openvino, mnn, ncnn. Default: the board's, if installed."
+            "--runtime", help="Runtimes, by comma; also c, openvino, mnn, ncnn. Default: the board's, if installed."
         ),
     ] = None,
     threads: Annotated[int, typer.Option("--threads", min=1, help="Threads of a runtime.")] = 1,

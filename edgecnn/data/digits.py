@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edgecnn.data.splits import Source, Split, with_test
-from edgecnn.device.canonical import BOX, SIDE, centre_of_mass
+from edgecnn.device.canonical import centre_of_mass
+from edgecnn.device.digit import BOX, SIDE
 
 LABELS = tuple("0123456789")
 _INK_SHARE = 0.2  # of the darkest ink; fainter than this is paper

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from edgecnn.device.canonical import SIDE
+from edgecnn.device.digit import SIDE
 from edgecnn.device.errors import ImageError, ImageSizeError
 from edgecnn.device.http import Head, HttpError, Response
 from edgecnn.device.pictures import read_gray

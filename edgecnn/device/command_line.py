@@ -39,11 +39,15 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "predict.pyz", f
 
 
 def model_beside(model: Path | None, _: str | None) -> Path:
-    """Return `model`, or the only model in the folder of the program that runs."""
+    """Return `model`, or the only model in the folder of the program that runs: a .tflite, .onnx, or C library."""
     if model is not None:
         return model
+    from edgecnn.device.files import LIBRARY
+
     folder = _own_folder()
     found = sorted(path for suffix in ("tflite", "onnx") for path in folder.glob(f"*.{suffix}"))
+    if not found and (folder / LIBRARY).is_file():
+        return folder / LIBRARY
     if len(found) != 1:
         names = ", ".join(path.name for path in found) or "none"
         raise ModelError(f"--model: not given, and {folder} holds {names}; expected exactly one .tflite or .onnx there")
@@ -68,8 +72,8 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     )
     parser.add_argument("images", nargs="*", type=Path, metavar="IMAGE", help="PNG, JPEG, ...")
     where = "the only one beside predict.pyz" if prog == "predict.pyz" else "int8 of the latest run, else edge35k"
-    parser.add_argument("--model", type=Path, metavar="FILE", help=f"a .tflite or .onnx file; default: {where}")
-    parser.add_argument("--runtime", help="litert, tflite-runtime or ort; default: the first installed one that fits")
+    parser.add_argument("--model", type=Path, metavar="FILE", help=f".tflite, .onnx or libmodel.so; default: {where}")
+    parser.add_argument("--runtime", help="c, litert, tflite-runtime or ort; default: the first of them that fits")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads of the runtime; default: 1")
     parser.add_argument("--json", action="store_true", help="one JSON object per line")
     parser.add_argument("--segment", action="store_true", help="several digits on a page: a line, and a box, for each")

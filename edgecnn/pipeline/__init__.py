@@ -12,6 +12,7 @@ from pathlib import Path
 from edgecnn import extras
 from edgecnn.artifact import Run
 from edgecnn.config import SCHEMES, RunConfig
+from edgecnn.pipeline.building import build, check_source
 from edgecnn.pipeline.bundles import bundle_files, export_bundle
 from edgecnn.pipeline.c_files import check_c, export_c
 from edgecnn.pipeline.compressing import cluster, prune, train_quantized
@@ -47,9 +48,11 @@ __all__ = [
     "begin",
     "bench",
     "bench_run",
+    "build",
     "bundle_files",
     "check_budget",
     "check_c",
+    "check_source",
     "cluster",
     "copy_released",
     "decide",

@@ -49,6 +49,7 @@ def bundle_files(model: Path, *, name: str) -> dict[str, bytes]:
     """Return the content of every file of the bundle of `model`, whose scores are computed here, by file name."""
     from edgecnn.device import Predictor
     from edgecnn.device.ladder import LADDER
+    from edgecnn.device.runtimes import pick
     from edgecnn.export.bundle import bundle
 
     if _PLAIN_NAME.fullmatch(model.name) is None:
@@ -58,7 +59,7 @@ def bundle_files(model: Path, *, name: str) -> dict[str, bytes]:
         )
     extras.require(_EXTRAS[model.suffix], needed_by="export --format bundle")
     record = artifact.checked(model)
-    predictor = Predictor(model)
+    predictor = Predictor(model, runtime=pick(model))  # not a C library: requirements.txt names what computed here
     package = LADDER[predictor.model.runtime].package
     return bundle(
         {**_model_files(model), **_self_test_files(predictor, record)},

@@ -305,8 +305,8 @@ static SPECIALIZED void rescale_sums(const struct convolution *c, int filter, in
     in_vectors = c->rounds_once ? 0 : count; /* there is room behind them */
     lanes multiplier = lanes_of(c->multiplier[filter]), shift = lanes_of(c->shift[filter]);
     for (int i = 0; i < in_vectors; i += LANES) {
-        lanes value = sum_of(rescaled_lanes(lanes_at(sums + i), multiplier, shift), lanes_of(c->zero));
-        store_bytes(limited_lanes(value, c->low, c->high), made + i);
+        lanes value = rescaled_lanes(lanes_at(sums + i), multiplier, shift, c->is_left);
+        store_bytes(limited_lanes(sum_of(value, lanes_of(c->zero)), c->low, c->high), made + i);
     }
 #endif
     for (int i = in_vectors; i < count; i++)

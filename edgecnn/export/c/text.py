@@ -259,6 +259,7 @@ def _convolution_fields(step: Step, name: str, *, rows: int) -> dict[str, Any]:
         "out_channel": target.channel,
         "pool": layer.pool,
         "rounds_once": int(layer.rounds_once),
+        "is_left": int(max(layer.shifts) > 0),
         "zero": target.zero,
         "low": layer.low,
         "high": layer.high,

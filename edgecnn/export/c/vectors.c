@@ -22,6 +22,13 @@ static inline lanes lanes_at(const int32_t *numbers)
     return _mm512_loadu_si512(numbers);
 }
 
+/* The first `count` are read, the others 0. */
+#define HAS_PARTS
+static inline lanes lanes_of_first(const int32_t *numbers, int count)
+{
+    return _mm512_maskz_loadu_epi32((__mmask16)((1u << count) - 1), numbers);
+}
+
 static inline void store_lanes(lanes x, int32_t *numbers)
 {
     _mm512_storeu_si512(numbers, x);
@@ -136,6 +143,13 @@ typedef __m256i lanes;
 static inline lanes lanes_at(const int32_t *numbers)
 {
     return _mm256_loadu_si256((const __m256i *)(const void *)numbers);
+}
+
+#define HAS_PARTS
+static inline lanes lanes_of_first(const int32_t *numbers, int count)
+{
+    __m256i number = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    return _mm256_maskload_epi32(numbers, _mm256_cmpgt_epi32(_mm256_set1_epi32(count), number));
 }
 
 static inline void store_lanes(lanes x, int32_t *numbers)
@@ -426,11 +440,12 @@ static inline vector_sums add_two(vector_sums s, vector_inputs x0, vector_weight
 }
 #endif
 
-/* As `rescaled`. */
-static inline lanes rescaled_lanes(lanes x, lanes multiplier, lanes shift)
+/* As `rescaled`; `is_left` tells whether any shift is above 0, which is seldom. */
+static inline lanes rescaled_lanes(lanes x, lanes multiplier, lanes shift, int is_left)
 {
-    lanes left = larger_of(shift, lanes_of(0));
-    return divide_lanes(multiply_high_lanes(shift_left_lanes(x, left), multiplier), difference_of(left, shift));
+    lanes left = is_left ? larger_of(shift, lanes_of(0)) : lanes_of(0);
+    lanes product = multiply_high_lanes(is_left ? shift_left_lanes(x, left) : x, multiplier);
+    return divide_lanes(product, difference_of(left, shift));
 }
 
 static inline lanes limited_lanes(lanes x, int32_t low, int32_t high)
