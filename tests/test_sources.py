@@ -12,13 +12,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from edgecnn.artifact import Run
 from edgecnn.config import configure, from_toml, to_toml
 from edgecnn.data import load, store
 from edgecnn.data.pixels import as_images, as_labels
 from edgecnn.data.splits import DataSet
 from edgecnn.data.summary import preview, summary
 from edgecnn.errors import ArtifactError, ConfigError, DataError, EdgecnnError
-from edgecnn.pipeline.workspace import refuse_other_images
+from edgecnn.pipeline.deciding import decision
+from edgecnn.pipeline.workspace import Workspace, refuse_other_images
 from tests.conftest import RELEASED, ROOT, Edgecnn, idx_bytes, write_idx_set
 
 RNG = np.random.default_rng(7)
@@ -592,6 +594,12 @@ def test_a_model_is_not_judged_on_images_that_changed(tmp_path: Path) -> None:
     data = opened(write_folder(tmp_path / "mnist"))
     with pytest.raises(ArtifactError, match=r"trained on other images of mnist \(sha256 3fadcd44aebc"):
         refuse_other_images(RELEASED / "model.keras", data)
+
+
+def test_only_of_digits_it_is_known_what_is_none(tmp_path: Path) -> None:
+    data = opened(write_folder(tmp_path / "set"))
+    work = Workspace(Run(tmp_path / "run"), configure(data=str(tmp_path / "set")), data)
+    assert decision(work, np.full((len(data.validation), 3), 1 / 3, np.float32)) == {}
 
 
 def test_a_command_says_how_many_files_were_left_out(edgecnn: Edgecnn, tmp_path: Path) -> None:
