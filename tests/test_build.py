@@ -111,6 +111,44 @@ def test_the_program_needs_no_library(target: str, built: dict[str, Path]) -> No
     assert program.stat().st_size < MOST_BYTES[target]
 
 
+LOADS = """
+#include <dlfcn.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+int main(int count, char **arguments)
+{
+    static int32_t arena[1 << 16];
+    static uint8_t pixels[784];
+    signed char scores[10];
+    void *library = count == 2 ? dlopen(arguments[1], RTLD_NOW) : NULL;
+    int (*predict)(const uint8_t *, void *, size_t, signed char *);
+    const char *(*version)(void);
+    if (!library)
+        return puts(dlerror()), 1;
+    *(void **)&predict = dlsym(library, "model_predict");
+    *(void **)&version = dlsym(library, "model_version");
+    return puts(version()), predict(pixels, arena, sizeof arena, scores);
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("target", "root"), [("aarch64", "/usr/aarch64-linux-gnu"), ("armv7", "/usr/arm-linux-gnueabihf")]
+)
+def test_a_program_of_its_machine_loads_the_library(
+    target: str, root: str, built: dict[str, Path], tmp_path: Path
+) -> None:
+    """RTLD_NOW: every symbol must be found, in no other library than C's."""
+    library, runners = folder_of(built, target) / "libmodel.so", runners_of(target)
+    if runners is None:
+        pytest.skip("no qemu-user here: apt-get install qemu-user-static")
+    (tmp_path / "loads.c").write_text(LOADS)
+    output(TARGETS[target].compilers[0], tmp_path / "loads.c", "-ldl", "-o", tmp_path / "loads")
+    said = output(*runners[0][:1], "-L", root, tmp_path / "loads", library)
+    assert said.strip() == artifact.read_record(RELEASED / "int8.tflite").sha256
+
+
 def test_nothing_in_what_is_built_for_armv6_is_newer(built: dict[str, Path]) -> None:
     for file in ("libmodel.so", "predict"):
         assert "Tag_CPU_arch: v6\n" in output("readelf", "-A", folder_of(built, "armv6") / file)

@@ -277,10 +277,14 @@ def test_a_disk_that_refuses_leaves_the_former_bundle(tmp_path: Path, monkeypatc
 def test_a_c_library_beside_the_model_comes_along(tmp_path: Path) -> None:
     for name in ("int8.tflite", "int8.tflite.json"):
         shutil.copy(RELEASED / name, tmp_path)
-    (tmp_path / "libmodel.so").write_bytes(b"\x7fELF of some kind")
+    parent = hashlib.sha256((tmp_path / "int8.tflite").read_bytes()).hexdigest()
+    content = b"\x7fELF of some kind, of " + parent.encode()
+    (tmp_path / "libmodel.so").write_bytes(content)
     files = bundle_files(tmp_path / "int8.tflite", name="b")
-    assert files["libmodel.so"] == b"\x7fELF of some kind"
+    assert files["libmodel.so"] == content
     assert f"{hashlib.sha256(files['libmodel.so']).hexdigest()}  libmodel.so\n".encode() in files["SHA256SUMS"]
+    (tmp_path / "libmodel.so").write_bytes(content[:-1])
+    assert "libmodel.so" not in bundle_files(tmp_path / "int8.tflite", name="b"), "it is another model's"
 
 
 def test_a_model_without_its_record_is_refused(edgecnn: Edgecnn, tmp_path: Path) -> None:
