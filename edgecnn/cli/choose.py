@@ -166,7 +166,7 @@ def settings_of(source: Path, data: str | None, *, resize: str | None = None, **
     read_bytes(source)
     if data is None and not record_path(source).exists():
         raise ConfigError(
-            f"export {source}: it has no record that names its data set; pass --data PATH or {'|'.join(DATA_SETS)}"
+            f"export {source}: it has no record that names its data set; pass --data {'|'.join(DATA_SETS)} or a path"
         )
     if data is not None and (data in DATA_SETS or not record_path(source).exists()):
         return configure(data=data, resize=resize, **exporting)
