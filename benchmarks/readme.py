@@ -56,10 +56,13 @@ def replaced(text: str, name: str, content: str) -> str:
 def commands() -> str:
     """Return the table of commands with the first sentence of each one's help."""
     rows = []
-    for command in app.registered_commands:
-        assert command.callback is not None
-        assert command.callback.__doc__ is not None
-        rows.append((f"`edgecnn {command.callback.__name__}`", command.callback.__doc__.strip()))
+    groups = [(f"{group.name} ", group.typer_instance) for group in app.registered_groups]
+    for prefix, commands in [("", app), *groups]:
+        assert commands is not None
+        for command in commands.registered_commands:
+            assert command.callback is not None
+            assert command.callback.__doc__ is not None
+            rows.append((f"`edgecnn {prefix}{command.callback.__name__}`", command.callback.__doc__.strip()))
     return to_markdown(("command", "what it does"), rows)
 
 

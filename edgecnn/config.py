@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import re
 import tomllib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 from edgecnn.errors import ConfigError, unknown
@@ -25,7 +28,11 @@ MAX_SEED = 2**32 - 1
 DATA_SETS = {
     "digits": "small",
     "mnist": "seed",
+    "fashion-mnist": "seed",
+    "two-digits": "seed",
 }  # name -> the recipe it is trained with unless told otherwise
+MAX_SIDE = 4096  # pixels an image may be resized to
+RECIPE_OF_A_PATH = "small"
 
 
 def _check_fraction(where: str, value: float) -> None:
@@ -342,10 +349,13 @@ class RunConfig:
     qat: Training
     exporting: Exporting
     teacher: Teacher | None = None
+    resize: str | None = None  # HEIGHTxWIDTH or HEIGHTxWIDTHxCHANNELS that images are stretched to
 
     def __post_init__(self) -> None:
-        if self.data not in DATA_SETS:
-            raise unknown("data", self.data, DATA_SETS)
+        if self.data not in DATA_SETS and not Path(self.data).is_absolute():
+            raise unknown("data", self.data, [*DATA_SETS, "a path"])
+        if self.resize is not None:
+            parse_size(self.resize)
         if self.recipe not in RECIPES:
             raise unknown("recipe", self.recipe, RECIPES)
         if not 0 <= self.seed <= MAX_SEED:
@@ -372,14 +382,14 @@ def configure(
     calibration_images: int | None = None,
     calibration: str | None = None,
     validation_fraction: float | None = None,
+    resize: str | None = None,
 ) -> RunConfig:
-    """Return the run configuration for a named recipe with single values replaced.
+    """Return the run configuration for a named recipe with single values replaced; `data` is a name or a path.
 
     Raises `ConfigError` for an unknown name (listing the valid ones) or a value out of range.
     """
-    if data not in DATA_SETS:
-        raise unknown("data", data, DATA_SETS)
-    name = recipe or DATA_SETS[data]
+    data = resolved_data(data)
+    name = recipe or DATA_SETS.get(data, RECIPE_OF_A_PATH)
     if name not in RECIPES:
         raise unknown("recipe", name, RECIPES)
     chosen = RECIPES[name]
@@ -400,7 +410,35 @@ def configure(
             calibration=calibration,
         ),
         teacher=chosen.teacher,
+        resize=resize,
     )
+
+
+def resolved_data(data: str) -> str:
+    """Return the name of a data set, or an absolute path, so that a run finds it from wherever it is continued."""
+    if data in DATA_SETS:
+        return data
+    path = Path(data).expanduser()
+    if os.sep not in data and not path.exists():
+        raise unknown("data", data, [*DATA_SETS, "a path"])
+    return str(path.resolve())
+
+
+def parse_size(text: str) -> tuple[int, int, int | None]:
+    """Return (height, width, channels or None) of ``32``, ``32x24`` or ``32x24x3``; `ConfigError` for other text."""
+    match = re.fullmatch(r"(\d{1,4})(?:x(\d{1,4})(?:x([13]))?)?", text)
+    height, width = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+    if match is None or not 0 < min(height, width) <= max(height, width) <= MAX_SIDE:
+        raise ConfigError(
+            f"resize: got {text!r}; expected HEIGHT, HEIGHTxWIDTH or HEIGHTxWIDTHxCHANNELS of 1 to {MAX_SIDE} "
+            f"pixels and 1 or 3 channels, like 32x32"
+        )
+    return height, width, int(match[3]) if match[3] else None
+
+
+def data_name(data: str) -> str:
+    """Return what a data set is called: its name, or that of its file or folder, wherever it lies."""
+    return data if data in DATA_SETS else Path(data).name
 
 
 def _for_epochs(training: Training, epochs: int | None) -> Training:

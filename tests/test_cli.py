@@ -45,7 +45,10 @@ def test_version(edgecnn: Edgecnn) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["run", "--data", "cifar"], "data: 'cifar' is unknown; expected one of: digits, mnist"),
+        (
+            ["run", "--data", "cifar"],
+            "data: 'cifar' is unknown; expected one of: a path, digits, fashion-mnist, mnist, two-digits",
+        ),
         (["run", "--arch", "resnet"], "arch: 'resnet' is unknown; expected one of: edge12k, edge1k, edge35k"),
         (["run", "--recipe", "best"], "recipe: 'best' is unknown; expected one of: quick, seed, small"),
         (["run", "--sparsity", "1.5"], "pruning.final_sparsity: 1.5; expected a fraction in [0, 1)"),
@@ -114,7 +117,7 @@ def test_bad_mnist_files_are_one_line(edgecnn: Edgecnn, tmp_path: Path, command:
         case "label":
             labels.write_bytes(gzip.compress(idx_bytes(np.full(20, 11), 2049)))
     expected = {
-        "empty": "expected an idx header", "magic": "magic 2052; expected 2051",
+        "empty": "expected an idx header", "magic": "magic 2052 (idx of 4 dimensions); expected 2051",
         "truncated": "not a complete gzip file", "swapped": "magic 2049 (labels)",
         "checksum": "expected 6bbc9ace898e44ae57da46a324031adb", "label": "expected 6bbc",
     }[damage]  # fmt: skip

@@ -39,7 +39,10 @@ def test_an_unknown_key_is_an_error_that_lists_the_known() -> None:
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"data": "cifar"}, "data: 'cifar' is unknown; expected one of: digits, mnist"),
+        (
+            {"data": "cifar"},
+            "data: 'cifar' is unknown; expected one of: a path, digits, fashion-mnist, mnist, two-digits",
+        ),
         ({"recipe": "best"}, "recipe: 'best' is unknown; expected one of: quick, seed, small"),
         ({"epochs": 0}, "epochs: 0; expected at least 1"),
         ({"sparsity": 1.0}, r"pruning.final_sparsity: 1.0; expected a fraction in \[0, 1\)"),

@@ -1,5 +1,6 @@
 """Data sources: what they give, how they split, and what they say of damaged files."""
 
+import dataclasses
 import gzip
 import hashlib
 import http.server
@@ -14,7 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from edgecnn.data import idx, load, mnist, representative
-from edgecnn.data.splits import Split, assemble
+from edgecnn.data.published import Published
+from edgecnn.data.splits import Source, Split, assemble
 from edgecnn.errors import ConfigError, DataError
 from tests.conftest import idx_bytes, write_idx_set
 
@@ -91,7 +93,7 @@ def test_calibration_images_come_from_train_in_equal_share() -> None:
 
 def test_a_class_with_one_image_still_splits() -> None:
     split = Split(np.zeros((3, 2, 2, 1), np.uint8), np.array([0, 1, 1]))
-    data = assemble("x", split, split, ("a", "b"), validation_fraction=0.1)
+    data = assemble("x", Source(split, split, ("a", "b")), validation_fraction=0.1)
     assert sorted(data.validation.labels) == [0, 1]
 
 
@@ -101,7 +103,7 @@ def test_images_and_labels_must_be_as_many() -> None:
 
 
 def test_an_unknown_source_lists_the_known() -> None:
-    with pytest.raises(ConfigError, match="expected one of: digits, mnist"):
+    with pytest.raises(ConfigError, match="expected one of: a path, digits, fashion-mnist, mnist, two-digits"):
         load("cifar", validation_fraction=0.1)
 
 
@@ -152,46 +154,47 @@ def mirror(tmp_path: Path) -> Iterator[tuple[Path, str]]:
         server.shutdown()
 
 
-def test_a_download_is_kept_only_when_its_checksum_fits(
-    mirror: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def published(folder: Path, *mirrors: str) -> Published:
+    """A data set whose published files are those in `folder`."""
+    sums = {
+        name: hashlib.md5(gzip.decompress((folder / name).read_bytes())).hexdigest() for name in mnist.SET.checksums
+    }
+    return dataclasses.replace(mnist.SET, checksums=sums, mirrors=mirrors)
+
+
+def test_a_download_is_kept_only_when_its_checksum_fits(mirror: tuple[Path, str], tmp_path: Path) -> None:
     folder, url = mirror
     write_idx_set(folder)
     name = "train-images-idx3-ubyte.gz"
     with pytest.raises(DataError, match=rf"{url}: md5 .*what came is kept as .*{name}.bad"):
-        mnist.download(tmp_path / "cache", mirrors=[url], on_download=lambda *_: None)
+        dataclasses.replace(mnist.SET, mirrors=(url,)).download(tmp_path / "cache")
     assert [path.name for path in (tmp_path / "cache").iterdir()] == [f"{name}.bad"]
 
-    sums = {n: hashlib.md5(gzip.decompress((folder / n).read_bytes())).hexdigest() for n in mnist.CHECKSUMS}
-    monkeypatch.setattr(mnist, "CHECKSUMS", sums)
-    seen = []
-    mnist.download(tmp_path / "good", mirrors=["http://127.0.0.1:9/", url], on_download=lambda *row: seen.append(row))
-    train, test, _ = mnist.read(data_dir=tmp_path / "good")
-    assert (len(train), len(test)) == (20, 20)
-    assert {row[0] for row in seen} == set(sums)
+    other, seen = published(folder, "http://127.0.0.1:9/", url), []
+    other.download(tmp_path / "good", on_download=lambda *row: seen.append(row))
+    source = other.read(data_dir=tmp_path / "good")
+    assert (len(source.train), len(source.test)) == (20, 20)
+    assert {row[0] for row in seen} == set(other.checksums)
     assert all(done == total for _, done, total in seen if done >= total)
 
 
-def test_a_mirror_that_gives_something_else_is_passed_over(
-    mirror: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_mirror_that_gives_something_else_is_passed_over(mirror: tuple[Path, str], tmp_path: Path) -> None:
     """A captive portal answers every address with its page."""
     folder, url = mirror
     write_idx_set(folder)
-    sums = {n: hashlib.md5(gzip.decompress((folder / n).read_bytes())).hexdigest() for n in mnist.CHECKSUMS}
-    monkeypatch.setattr(mnist, "CHECKSUMS", sums)
+    other = published(folder, f"{url}portal/", url)
     (folder / "portal").mkdir()
-    for name in sums:
+    for name in other.checksums:
         (folder / "portal" / name).write_text("<html>log in</html>")
-    mnist.download(tmp_path / "cache", mirrors=[f"{url}portal/", url], on_download=lambda *_: None)
-    assert len(mnist.read(data_dir=tmp_path / "cache")[0]) == 20
-    assert {path.name for path in (tmp_path / "cache").glob("*.bad")} == {f"{name}.bad" for name in sums}
+    other.download(tmp_path / "cache")
+    assert len(other.read(data_dir=tmp_path / "cache").train) == 20
+    assert {path.name for path in (tmp_path / "cache").glob("*.bad")} == {f"{name}.bad" for name in other.checksums}
 
 
 def test_no_network_and_no_data_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match=r"not found and not downloaded .*refused.*--data-dir; --data digits needs none"
     ) as caught:
-        mnist.download(tmp_path, mirrors=["http://127.0.0.1:9/"], on_download=lambda *_: None)
+        dataclasses.replace(mnist.SET, mirrors=("http://127.0.0.1:9/",)).download(tmp_path)
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.iterdir())

@@ -58,6 +58,7 @@ def test_python_blocks_run() -> None:
 
 def test_commands_and_options_named_in_readme_exist() -> None:
     commands = {c.callback.__name__ for c in app.registered_commands if c.callback}
+    commands |= {group.name for group in app.registered_groups}
     named = {line.split()[1] for line in shell_lines() if line.startswith("edgecnn ")}
     assert named <= commands
     targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))

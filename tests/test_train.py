@@ -40,6 +40,15 @@ def trained(
     return result, model.get_weights()
 
 
+def test_images_in_a_mapped_file_train_the_same_network(data: DataSet, tmp_path: Path) -> None:
+    mapped = np.memmap(tmp_path / "images", np.uint8, "w+", shape=data.train.images.shape)
+    mapped[:] = data.train.images
+    in_file = replace(data, train=replace(data.train, images=mapped))
+    expected, got = (trained(one, tmp_path / f"{n}.npz", STRONG) for n, one in enumerate((data, in_file)))
+    assert got[0] == expected[0]
+    assert all(np.array_equal(a, b) for a, b in zip(expected[1], got[1], strict=True))
+
+
 class Interrupted(Exception):
     pass
 

@@ -135,7 +135,9 @@ class _Scene:
         if images is not None:
             np.save(self.images_file, images)
         # Eight times as large as the network's input, so that decoding and scaling have work to do.
-        pictures = [] if images is None else [image[:, :, 0] for image in images[:100]]
+        pictures = (
+            [] if images is None else [image[:, :, 0] if image.shape[2] == 1 else image for image in images[:100]]
+        )
         drawn = next((p for p in pictures if p.min() < p.max()), np.eye(28, dtype=np.uint8) * 255)
         Image.fromarray(drawn.repeat(8, axis=0).repeat(8, axis=1)).save(self.photo)
 

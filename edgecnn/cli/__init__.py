@@ -12,6 +12,7 @@ import typer
 
 from edgecnn import __version__
 from edgecnn.cli.build import build
+from edgecnn.cli.data import app as data_app
 from edgecnn.cli.exporting import export
 from edgecnn.cli.options import (
     ArchOption,
@@ -25,6 +26,7 @@ from edgecnn.cli.options import (
     MethodOption,
     OutOption,
     RecipeOption,
+    ResizeOption,
     RoundsOption,
     RunArgument,
     SeedOption,
@@ -49,10 +51,13 @@ app = typer.Typer(
     epilog="Exit codes: 0 done, 1 a gate refused the result, 2 bad input or something missing, 130 interrupted.",
 )
 
+app.add_typer(data_app, name="data")
+
 
 @app.command()
 def run(
     data: DataOption = "digits",
+    resize: ResizeOption = None,
     arch: ArchOption = "edge35k",
     recipe: RecipeOption = None,
     epochs: EpochsOption = None,
@@ -69,6 +74,7 @@ def run(
     config = _configured(
         arch,
         data=data,
+        resize=resize,
         recipe=recipe,
         epochs=epochs,
         sparsity=sparsity,
@@ -94,6 +100,7 @@ def run(
 @app.command()
 def train(
     data: DataOption = "digits",
+    resize: ResizeOption = None,
     arch: ArchOption = "edge35k",
     recipe: RecipeOption = None,
     epochs: EpochsOption = None,
@@ -110,6 +117,7 @@ def train(
     config = _configured(
         arch,
         data=data,
+        resize=resize,
         recipe=recipe,
         epochs=epochs,
         sparsity=sparsity,
@@ -133,6 +141,7 @@ def train(
 @app.command()
 def teach(
     data: DataOption = "digits",
+    resize: ResizeOption = None,
     recipe: RecipeOption = "strong",
     out: OutOption = None,
     data_dir: DataDirOption = None,
@@ -144,7 +153,7 @@ def teach(
     from edgecnn.errors import ConfigError
 
     extras.require("train", needed_by="teach")
-    config = configure(data=data, recipe=recipe)
+    config = configure(data=data, resize=resize, recipe=recipe)
 
     if config.teacher is None:
         raise ConfigError(f"teach: recipe {config.recipe} has no teacher; name one that has: --recipe strong")
@@ -265,6 +274,7 @@ def bench(
         Path | None, typer.Option("--json", help="Where the JSON goes. Default: the run's bench/bench.json.")
     ] = None,
     data: Annotated[str | None, typer.Option("--data", help="Data set for model files that have no record.")] = None,
+    resize: ResizeOption = None,
     data_dir: DataDirOption = None,
 ) -> None:
     """Measure accuracy, size, latency and cold start of models, each in a process of its own, taking turns."""
@@ -283,14 +293,14 @@ def bench(
         artifact.check_writable(json)
     say(f"measuring {opened.root if opened else ', '.join(map(str, models))}")
     if opened is not None:
-        choose.refuse({"--data": data}, f"run {opened.root} has its own")
+        choose.refuse({"--data": data, "--resize": resize}, f"run {opened.root} has its own")
         out = opened.bench
         with progress() as observe, pipeline.reopen(opened, data_dir=data_dir, observe=observe) as work:
             result = pipeline.bench_run(opened, data=work.data, observe=observe, **options)
     else:
         out = json or Path("edgecnn-bench.json")
         with progress() as observe:
-            known = choose.data_of(models, data, data_dir=data_dir, observe=observe)
+            known = choose.data_of(models, data, resize=resize, data_dir=data_dir, observe=observe)
             result = pipeline.bench(models, data=known, out=out, must_fit=data is not None, observe=observe, **options)
     if json not in (None, out):
         artifact.write_atomic(Path(json or out), out.read_text())
@@ -376,6 +386,7 @@ def inspect(
     ] = None,
     json: Annotated[Path | None, typer.Option("--json", help="File for the figures as JSON.")] = None,
     data: Annotated[str | None, typer.Option("--data", help="Data set to compare over, if no record names it.")] = None,
+    resize: ResizeOption = None,
     data_dir: DataDirOption = None,
 ) -> None:
     """Show a model's layers: parameters, sparsity, MACs, bytes, and how far quantization moved them (SQNR)."""
@@ -386,11 +397,13 @@ def inspect(
     artifact.read_bytes(model)  # a file that is not there is told before anything is loaded for it
     against = against or pipeline.float32_beside(model)
     if against is None:
-        choose.refuse({"--data": data, "--data-dir": data_dir}, "there is no float32 model to compare with")
+        choose.refuse(
+            {"--data": data, "--resize": resize, "--data-dir": data_dir}, "there is no float32 model to compare with"
+        )
         images = None
     else:
         with progress() as observe:
-            images = choose.images_to_compare(model, data, data_dir=data_dir, observe=observe)
+            images = choose.images_to_compare(model, data, resize=resize, data_dir=data_dir, observe=observe)
     found = pipeline.inspected(model, against=against, images=images)
     if json is not None:
         artifact.write_atomic(json, dumps(found.as_dict(), indent=1) + "\n")

@@ -24,7 +24,7 @@ from edgecnn.artifact import (
     sha256,
 )
 from edgecnn.cli.terminal import say
-from edgecnn.config import DATA_SETS, RunConfig, configure, to_toml, without_exporting
+from edgecnn.config import DATA_SETS, RunConfig, configure, data_name, resolved_data, to_toml, without_exporting
 from edgecnn.errors import ArtifactError, ConfigError, EdgecnnError, unknown
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ RUNS = Path("runs")
 def run_directory(config: RunConfig) -> Path:
     """Return the folder for `config`: the same settings always name the same one, so that a run can go on."""
     digest = sha256(to_toml(without_exporting(config)).encode())[:8]
-    return RUNS / f"{config.data}-{config.arch}-{config.recipe}-{digest}"
+    return RUNS / f"{data_name(config.data)}-{config.arch}-{config.recipe}-{digest}"
 
 
 def trained_run(named: Path | None) -> Run:
@@ -158,7 +158,7 @@ def check_recipe(run: Run, recipe: str) -> None:
         raise unknown(f"{run.root}: recipe", recipe, made or ["none yet: edgecnn train"])
 
 
-def settings_of(source: Path, data: str | None, **exporting: Any) -> RunConfig:
+def settings_of(source: Path, data: str | None, *, resize: str | None = None, **exporting: Any) -> RunConfig:
     """Return the settings to export a .keras file with: its data set is named by its record, or by `data`.
 
     `exporting` is what `configure` takes of how models are exported.
@@ -166,16 +166,22 @@ def settings_of(source: Path, data: str | None, **exporting: Any) -> RunConfig:
     read_bytes(source)
     if data is None and not record_path(source).exists():
         raise ConfigError(
-            f"export {source}: it has no record that names its data set; pass --data {'|'.join(DATA_SETS)}"
+            f"export {source}: it has no record that names its data set; pass --data {'|'.join(DATA_SETS)} or a path"
         )
-    if data is not None:
-        return configure(data=data, **exporting)
+    if data is not None and (data in DATA_SETS or not record_path(source).exists()):
+        return configure(data=data, resize=resize, **exporting)
     record = checked(source)
+    name = record.data["name"]
+    if name not in DATA_SETS and (data is None or data_name(resolved_data(data)) != name):
+        raise ConfigError(
+            f"{source}: its data set is {name}, which has no place of its own; say where: --data .../{name}"
+        )
     # The model's own split: validation images of another one would be images that it was trained on.
     if record.seed and "split_seed" not in record.data:
         raise ArtifactError(f"{source}: of a time when the seed, {record.seed}, chose its split; train it again")
     return configure(
-        data=record.data["name"],
+        data=data or name,
+        resize=resize or record.data.get("resize"),
         seed=record.seed,
         validation_fraction=record.data.get("validation_fraction"),
         **exporting,
@@ -207,16 +213,26 @@ def _models_in(target: Path) -> list[Path]:
     return models
 
 
-def data_of(models: Sequence[Path], named: str | None, *, data_dir: Path | None, observe: Observer) -> DataSet | None:
+def data_of(
+    models: Sequence[Path],
+    named: str | None,
+    *,
+    resize: str | None = None,
+    data_dir: Path | None,
+    observe: Observer,
+) -> DataSet | None:
     """Return the data set to measure `models` on, or None, saying why, when none is named or it cannot be had."""
     from edgecnn import pipeline
 
-    recorded = {read_record(model).data["name"] for model in models if record_path(model).exists()}
-    if named is None and len(recorded) != 1:
+    described = [read_record(model).data for model in models if record_path(model).exists()]
+    recorded = {(of["name"], of.get("resize")) for of in described}
+    name, size = recorded.pop() if len(recorded) == 1 else (None, None)
+    if named is None and name is None:
         say("accuracy is not measured: the records do not name one data set; pass --data")
         return None
     try:
-        return pipeline.load_data(configure(data=named or recorded.pop()), data_dir=data_dir, observe=observe)
+        config = configure(data=named or name or "", resize=resize or size)
+        return pipeline.load_data(config, data_dir=data_dir, observe=observe)
     except EdgecnnError as error:
         if named is not None or data_dir is not None:
             raise
@@ -239,7 +255,7 @@ def data_to_show(run: Run, *, data_dir: Path | None, observe: Observer) -> DataS
 
 
 def images_to_compare(
-    model: Path, named: str | None, *, data_dir: Path | None, observe: Observer
+    model: Path, named: str | None, *, resize: str | None = None, data_dir: Path | None, observe: Observer
 ) -> NDArray[np.uint8] | None:
     """Return images of the data set named, else the record's, or None, saying why, when none can be had."""
     from edgecnn import pipeline
@@ -248,7 +264,7 @@ def images_to_compare(
         say("only weights are compared: no record names the data set; pass --data")
         return None
     try:
-        config = settings_of(model, named)
+        config = settings_of(model, named, resize=resize)
         return pipeline.images_to_compare(config, data_dir=data_dir, observe=observe)
     except EdgecnnError as error:
         if named is not None or data_dir is not None:
@@ -312,7 +328,7 @@ def model_file(named: Path | None, runtime: str | None = None) -> Path:
 def _int8_for(runtime: str | None) -> str:
     """Return the name of the int8 file that `runtime` takes, or that the first runtime that works here does."""
     from edgecnn.device.files import C_LIBRARY
-    from edgecnn.device.runtimes import ladder
+    from edgecnn.device.runtimes.loader import ladder
 
     if runtime == C_LIBRARY:
         return "int8.tflite"

@@ -19,6 +19,7 @@ from edgecnn.cli.options import (
     MaxDropOption,
     ModelFormatOption,
     NameOption,
+    ResizeOption,
     SchemeOption,
     TargetOption,
 )
@@ -42,6 +43,7 @@ class Asked:
     bias_correction: bool
     out: Path | None
     data: str | None
+    resize: str | None
     data_dir: Path | None
     max_drop: float | None
     calibration_images: int | None
@@ -99,6 +101,7 @@ def export(
         typer.Option("--out", help="Folder for what belongs to no run. Default: export.", show_default=False),
     ] = None,
     data: Annotated[str | None, typer.Option("--data", help="Data set of a .keras file that has no record.")] = None,
+    resize: ResizeOption = None,
     data_dir: DataDirOption = None,
     max_drop: MaxDropOption = None,
     calibration_images: CalibrationOption = None,
@@ -119,6 +122,7 @@ def export(
         bias_correction=bias_correction,
         out=out,
         data=data,
+        resize=resize,
         data_dir=data_dir,
         max_drop=max_drop,
         calibration_images=calibration_images,
@@ -219,8 +223,8 @@ def _refuse_for_file(asked: Asked, why: str) -> None:
     """Refuse what says how to make the model, of one that is made."""
     from edgecnn.cli import choose
 
-    given: dict[str, object] = {"--recipe": asked.recipe, "--data": asked.data, "--data-dir": asked.data_dir}
-    choose.refuse(given, "the file is exported as it is")
+    given: dict[str, object] = {"--recipe": asked.recipe, "--data": asked.data, "--resize": asked.resize}
+    choose.refuse({**given, "--data-dir": asked.data_dir}, "the file is exported as it is")
     made_otherwise = {"--keep-float": asked.keep_float, "--bias-correction": asked.bias_correction or None}
     choose.refuse({"--max-drop": asked.max_drop, "--calibration-images": asked.calibration_images}, why)
     choose.refuse({"--calibration": asked.calibration, **made_otherwise}, why)
@@ -269,7 +273,7 @@ def _model_of_run(asked: Asked, target: Target, run: Run) -> Path:
     from edgecnn import pipeline
     from edgecnn.cli import choose
 
-    choose.refuse({"--out": asked.out, "--data": asked.data}, f"run {run.root} has its own")
+    choose.refuse({"--out": asked.out, "--data": asked.data, "--resize": asked.resize}, f"run {run.root} has its own")
     recipe = asked.recipe or "baseline"
     say(f"exporting {recipe} of run {run.root}")
     choose.check_recipe(run, recipe)
@@ -297,7 +301,8 @@ def _refuse_for_released(asked: Asked) -> None:
     """Refuse what says how to make or measure the model, of a released one that is taken as it is."""
     from edgecnn.cli import choose
 
-    choose.refuse({"--recipe": asked.recipe, "--data": asked.data}, "the released model has its own")
+    given: dict[str, object] = {"--recipe": asked.recipe, "--data": asked.data, "--resize": asked.resize}
+    choose.refuse(given, "the released model has its own")
     measuring: dict[str, object] = {"--max-drop": asked.max_drop, "--data-dir": asked.data_dir}
     choose.refuse(measuring, "nothing is measured of a file that is copied")
 
@@ -310,7 +315,7 @@ def _model_of_file(asked: Asked, target: Target, folder: Path | None) -> Path:
     source = choose.keras_model(asked.model, folder, asked.scheme)
     choose.refuse({"--recipe": asked.recipe}, "a model file has one")
     say(f"exporting {source}")
-    settings = choose.settings_of(source, asked.data, **asked.exporting)
+    settings = choose.settings_of(source, asked.data, resize=asked.resize, **asked.exporting)
     is_named_by_folder = folder is not None or source.name == "model.keras"
     into = asked.folder / (source.parent.name if is_named_by_folder else source.stem)
     with progress() as observe:

@@ -7,9 +7,21 @@ from typing import Annotated
 
 import typer
 
-from edgecnn.config import RECIPES
+from edgecnn.config import DATA_SETS, RECIPES
 
-DataOption = Annotated[str, typer.Option("--data", help="Data set: digits (embedded) or mnist.")]
+DataOption = Annotated[
+    str,
+    typer.Option("--data", help=f"Data set: {', '.join(DATA_SETS)}, or the path of your own (edgecnn data info PATH)."),
+]
+ResizeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--resize",
+        "--image-size",
+        help="HEIGHTxWIDTH, or with xCHANNELS, that images are stretched to. Default: as they are.",
+        show_default=False,
+    ),
+]
 ArchOption = Annotated[str, typer.Option("--arch", help="Architecture by name.")]
 RecipeOption = Annotated[
     str | None,
@@ -47,9 +59,7 @@ OutOption = Annotated[
 ]
 DataDirOption = Annotated[
     Path | None,
-    typer.Option(
-        "--data-dir", help="Folder with MNIST's four .gz files. Default: $EDGECNN_DATA/mnist, then the cache."
-    ),
+    typer.Option("--data-dir", help="Folder with MNIST's four .gz files. Default: $EDGECNN_DATA/NAME, then the cache."),
 ]
 RunArgument = Annotated[Path | None, typer.Argument(help="Run directory. Default: the latest.", show_default=False)]
 StageRecipeOption = Annotated[str, typer.Option("--recipe", help="Which model of the run: baseline, pruned80, ...")]

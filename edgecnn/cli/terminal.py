@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from edgecnn.bench.accuracy import AccuracyDelta
+    from edgecnn.data.summary import Summary
     from edgecnn.pipeline import Inspection, LayerSensitivity, Observer
 
 
@@ -70,6 +71,27 @@ def print_sensitivity(layers: Sequence[LayerSensitivity]) -> None:
     print(f"pp: top-1 of {first.images:,} validation images against the Keras model's {first.parent_top1 * 100:.2f} %")
 
 
+def print_summary(found: Summary) -> None:
+    """Print a data set's figures, the images of each class, and what is odd about it."""
+    print(f"{found.name}: {found.height}x{found.width}x{found.channels}, {len(found.labels)} classes")
+    rows = [
+        [label, *(f"{counts[number]:,}" for counts in found.counts.values())]
+        for number, label in enumerate(found.labels)
+    ]
+    totals = ["all", *(f"{sum(counts):,}" for counts in found.counts.values())]
+    print_table(("class", *found.counts), [*rows, totals], text_columns=1)
+    for where, count in found.duplicates.items():
+        if count:
+            print(f"{count:,} duplicates {where}")
+    if not any(found.duplicates.values()):
+        print("no duplicates")
+    if found.contradictions:
+        print(f"{found.contradictions:,} images under two labels")
+    for file in found.left_out:
+        print(f"left out: {file}")
+    print(f"sha256 {found.sha256}")
+
+
 def _delta_cells(delta: AccuracyDelta | None) -> tuple[str, str]:
     return ("-", "-") if delta is None else (f"{0.0 - delta.drop_pp:+.2f}", f"{delta.mcnemar_p:.2g}")
 
@@ -118,6 +140,8 @@ def progress() -> Iterator[Observer]:
             if stage not in bars:
                 bars[stage] = shown.add_task(stage, figures="")
             figures = f"val_accuracy {metrics['val_accuracy']:.4f}" if "val_accuracy" in metrics else ""
+            if "left_out" in metrics:
+                figures = f"but for {metrics['left_out']:.0f} unreadable files: edgecnn data info lists them"
             shown.update(bars[stage], completed=done, total=total or None, figures=figures)
             if not console.is_terminal and total and done == total:
                 say(f"{stage}: done {figures}".rstrip())

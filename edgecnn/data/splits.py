@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecnn.data import store
 from edgecnn.errors import DataError
 
 SPLIT_SEED = 0
+TEST_FRACTION = 0.2  # of each class, where a source has no test split of its own
+_TEST_SEED = 1797  # fixed for ever: a test set that moves with the seed would be trained on
 
 
 @dataclass(frozen=True)
 class Split:
-    """Images uint8 [N, H, W, C], white on black, and labels int64 [N]."""
+    """Images uint8 [N, H, W, C], and labels int64 [N]; digits are white on black."""
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
@@ -32,9 +36,22 @@ class Split:
             raise DataError(f"split: {len(self.images)} images and {len(self.labels)} labels; expected as many")
 
 
+class Source(NamedTuple):
+    """What a file of this package reads: the splits that a source has, and the names of its classes.
+
+    Without a validation split one is taken out of train. `left_out` says of files that could not be read which and why.
+    """
+
+    train: Split
+    test: Split
+    labels: tuple[str, ...]
+    validation: Split | None = None
+    left_out: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True)
 class DataSet:
-    """Three splits of one source; `sha256` covers the images and labels of train and test."""
+    """Three splits of one source; `sha256` covers the images and labels that the source gave."""
 
     name: str
     train: Split
@@ -42,6 +59,7 @@ class DataSet:
     test: Split
     labels: tuple[str, ...]
     sha256: str
+    left_out: tuple[str, ...] = ()
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -50,18 +68,34 @@ class DataSet:
         return height, width, channels
 
 
-def assemble(name: str, train: Split, test: Split, labels: tuple[str, ...], *, validation_fraction: float) -> DataSet:
-    """Return the data set with a stratified validation split taken out of `train`, always the same one."""
-    chosen = stratified(train.labels, validation_fraction, np.random.default_rng((SPLIT_SEED, 0x5611)))
-    rest = np.setdiff1d(np.arange(len(train)), chosen)
-    return DataSet(
-        name=name,
-        train=Split(train.images[rest], train.labels[rest]),
-        validation=Split(train.images[chosen], train.labels[chosen]),
-        test=test,
-        labels=labels,
-        sha256=_fingerprint(train, test),
-    )
+def assemble(name: str, source: Source, *, validation_fraction: float) -> DataSet:
+    """Return the data set; where the source has no validation split, one out of train, stratified, always the same.
+
+    The memory of the training images is reused: use `source.train` no more.
+    """
+    given = [split for split in (source.train, source.validation, source.test) if split is not None]
+    sha256 = _fingerprint(*given)
+    train, validation = source.train, source.validation
+    if validation is None:
+        chosen = stratified(train.labels, validation_fraction, np.random.default_rng((SPLIT_SEED, 0x5611)))
+        train, validation = divided(train, chosen)
+    return DataSet(name, train, validation, source.test, source.labels, sha256, source.left_out)
+
+
+def with_test(split: Split) -> tuple[Split, Split]:
+    """Return (train, test): a fixed fifth of every class of a source that has no test split of its own.
+
+    The memory of its images is reused.
+    """
+    chosen = stratified(split.labels, TEST_FRACTION, np.random.default_rng(_TEST_SEED))
+    return divided(split, chosen)
+
+
+def divided(split: Split, chosen: NDArray[np.int64]) -> tuple[Split, Split]:
+    """Return (the others, the images `chosen` by index), each in their order; the others stay where they were."""
+    rest = np.setdiff1d(np.arange(len(split)), chosen)
+    taken = Split(store.rows_of(split.images, chosen), split.labels[chosen])
+    return Split(store.keep_rows(split.images, rest), split.labels[rest]), taken
 
 
 def representative(split: Split, count: int, *, seed: int) -> NDArray[np.uint8]:
@@ -93,6 +127,8 @@ def _fingerprint(*splits: Split) -> str:
     digest = hashlib.sha256()
     for split in splits:
         digest.update(repr(split.images.shape).encode())
-        digest.update(np.ascontiguousarray(split.images).tobytes())
-        digest.update(split.labels.astype(np.uint8).tobytes())
+        for part in store.chunks(split.images):
+            digest.update(np.ascontiguousarray(split.images[part]).data.cast("B"))
+        wide = len(split) > 0 and split.labels.max() > 255
+        digest.update(split.labels.astype("<u4" if wide else np.uint8).tobytes())
     return digest.hexdigest()

@@ -27,8 +27,11 @@ _LEAST_OUTLIERS, _MOST_OUTLIERS = 2_000, 50_000
 def decision(work: Workspace, probabilities: NDArray[np.float32]) -> dict[str, Any]:
     """Return what an export's record keeps, from its class probabilities [N, classes] of the validation images.
 
-    What is typical depends on the data alone: it is learned once in a run, and kept there.
+    What is typical depends on the data alone: it is learned once in a run, and kept there. Nothing is kept of images
+    that are no digits: what looks unlike a digit is all that the rule knows to refuse.
     """
+    if not _are_digits(work.data):
+        return {}
     return _decided(work.data, probabilities, _typical_of_run(work.run, work.data))
 
 
@@ -46,6 +49,10 @@ def decide(models: Sequence[Path], *, data_dir: Path | None = None, observe: Obs
         asked = json.dumps(record.data, sort_keys=True)
         if asked not in found:
             data = _data_of(path, record, data_dir, observe)
+            if not _are_digits(data):
+                raise ArtifactError(
+                    f"{path}: trained on {data.name}, which are no digits in 28x28; there is no rule for it"
+                )
             found[asked] = data, typical(data)
         _write(path, record, *found[asked])
     observe("decide", len(records), len(records), {})
@@ -61,6 +68,10 @@ def decision_line(path: Path) -> str:
         f"to {figures['calibration_error']:.4f}; {figures['coverage']:.1%} of {figures['images']:,} validation images "
         f"accepted, {figures['top1_accepted']:.2%} of them right, {figures['top1']:.2%} of all"
     )
+
+
+def _are_digits(data: DataSet) -> bool:
+    return data.input_shape == (28, 28, 1) and data.labels == tuple("0123456789")
 
 
 def typical(data: DataSet) -> Sequence[Layer]:
@@ -103,7 +114,8 @@ def _decided(data: DataSet, probabilities: NDArray[np.float32], layers: Sequence
 
 def _data_of(path: Path, record: Record, data_dir: Path | None, observe: Observer) -> DataSet:
     """Return the data that a model was trained on, split as it was; `ArtifactError` where it is not what it was."""
-    config = replace(configure(data=record.data["name"]), validation_fraction=record.data["validation_fraction"])
+    config = configure(data=record.data["name"], resize=record.data.get("resize"))
+    config = replace(config, validation_fraction=record.data["validation_fraction"])
     data = load_data(config, data_dir=data_dir, observe=observe)
     if data.sha256 != record.data["sha256"]:
         raise ArtifactError(

@@ -14,7 +14,15 @@ from edgecnn.errors import ArtifactError, GateError
 from edgecnn.pipeline.conversion import AUTO, Target, converted, predictions
 from edgecnn.pipeline.deciding import decision
 from edgecnn.pipeline.sensitivity import float_layers
-from edgecnn.pipeline.workspace import Workspace, described_data, figures_of, is_complete, parent_hashes, recorded_model
+from edgecnn.pipeline.workspace import (
+    Workspace,
+    described_data,
+    figures_of,
+    is_complete,
+    parent_hashes,
+    recorded_model,
+    refuse_other_images,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,6 +71,7 @@ def export_model(
     recipe = artifact.checked(model).recipe if has_record else "baseline"
     loaded = _tf.load_model(model)
     check_image_input(loaded, data, where=str(model))
+    refuse_other_images(model, data)
     work = Workspace(Run(out), config, data)
     if target.keep_float == AUTO:
         target = replace(target, keep_float=float_layers(loaded, target, work))

@@ -77,6 +77,7 @@ def command_of(config: RunConfig, command: str = "run") -> str:
     """Return the command that makes a run of `config`: every setting that is not its recipe's own."""
     plain = configure(data=config.data, recipe=config.recipe)
     flags = {
+        "--resize": (config.resize, None),
         "--epochs": (config.training.epochs, plain.training.epochs),
         "--sparsity": (config.pruning.final_sparsity, plain.pruning.final_sparsity),
         "--calibration-images": (config.exporting.calibration_images, plain.exporting.calibration_images),
@@ -100,6 +101,7 @@ def _plain(config: RunConfig) -> RunConfig:
         calibration_images=config.exporting.calibration_images,
         calibration=config.exporting.calibration,
         max_drop_pp=config.exporting.max_drop_pp,
+        resize=config.resize,
     )
 
 

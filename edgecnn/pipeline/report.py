@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgecnn import artifact, extras
 from edgecnn.artifact import Run
+from edgecnn.config import data_name
 from edgecnn.errors import ArtifactError, unknown
 from edgecnn.pipeline.measure import SCHEMA
 from edgecnn.pipeline.workspace import read_config
@@ -205,7 +206,7 @@ def _facts(opened: Run, row: dict[str, Any] | None) -> Iterator[tuple[str, str]]
     config = read_config(opened)
     record = artifact.read_record(opened.model("baseline"))
     yield "network", f"{config.arch}, {record.parameters:,} parameters"
-    yield "data", config.data
+    yield "data", data_name(config.data)
     yield "recipe", f"{config.recipe}, seed {config.seed}"
     yield "commit", record.commit or "-"
     if row is not None:

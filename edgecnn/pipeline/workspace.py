@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgecnn import artifact, extras
 from edgecnn.artifact import Record, Run
-from edgecnn.config import RunConfig, adjusted, differences, from_toml, to_toml, without_exporting
+from edgecnn.config import RunConfig, adjusted, data_name, differences, from_toml, to_toml, without_exporting
 from edgecnn.errors import ArtifactError, ConfigError
 
 if TYPE_CHECKING:
@@ -78,12 +78,14 @@ def _check_teacher(config: RunConfig, root: Path, teacher: Run) -> None:
         raise ArtifactError(f"{teacher.root}: no complete teacher there; make one: edgecnn teach --out {teacher.root}")
     theirs = read_config(teacher)
     other = [
-        name for name in ("data", "validation_fraction", "teacher") if getattr(theirs, name) != getattr(config, name)
+        name
+        for name in ("data", "resize", "validation_fraction", "teacher")
+        if getattr(theirs, name) != getattr(config, name)
     ]
     if other:
         raise ConfigError(
             f"--teacher {teacher.root}: its {' and '.join(other)} are not those of recipe {config.recipe} on "
-            f"{config.data}; make one that fits: edgecnn teach --data {config.data} --recipe {config.recipe}"
+            f"{data_name(config.data)}; make one that fits: edgecnn teach --data {config.data} --recipe {config.recipe}"
         )
     own = [Run(root).teacher / record.relative_to(teacher.teacher) for record in records]
     if any(a.exists() and a.read_bytes() != b.read_bytes() for a, b in zip(own, records, strict=True)):
@@ -118,7 +120,24 @@ def reopen(
     )
     config = replace(config, exporting=exporting)
     with artifact.locked(opened):
-        yield Workspace(opened, config, load_data(config, data_dir=data_dir, observe=observe), observe)
+        data = load_data(config, data_dir=data_dir, observe=observe)
+        refuse_other_images(opened.model("baseline"), data)
+        yield Workspace(opened, config, data, observe)
+
+
+def refuse_other_images(model: Path, data: DataSet) -> None:
+    """Raise `ArtifactError` when the record of `model` names the same data set, and that was other images then.
+
+    A folder changes: images that are validation's today may be those that the model was trained on.
+    """
+    if not artifact.record_path(model).exists():
+        return
+    record = artifact.read_record(model)
+    if record.data["name"] == data.name and record.data["sha256"] != data.sha256:
+        raise ArtifactError(
+            f"{model}: trained on other images of {data.name} (sha256 {record.data['sha256'][:12]}…, now "
+            f"{data.sha256[:12]}…); restore them, or train again in another --out"
+        )
 
 
 def read_config(opened: Run) -> RunConfig:
@@ -143,17 +162,21 @@ def read_config(opened: Run) -> RunConfig:
 
 
 def load_data(config: RunConfig, *, data_dir: Path | None = None, observe: Observer = unobserved) -> DataSet:
-    """Return the data set that `config` names, split by its fraction."""
+    """Return the data set that `config` names, split by its fraction; `observe` hears of files that were left out."""
     from edgecnn import data
 
     if config.data == "digits":
         extras.require("train", needed_by="data digits")
-    return data.load(
+    found = data.load(
         config.data,
         validation_fraction=config.validation_fraction,
         data_dir=data_dir,
-        on_download=lambda file, done, total: observe(f"download {file}", done, total, {}),
+        resize=config.resize,
+        observe=lambda what, done, total: observe(what, done, total, {}),
     )
+    if found.left_out:
+        observe(f"read {found.name}", 1, 1, {"left_out": len(found.left_out)})
+    return found
 
 
 def share_teacher(run: Run, source: Run) -> None:
@@ -259,12 +282,14 @@ def calibration_images(work: Workspace, count: int) -> NDArray[np.uint8]:
 
 
 def described_data(work: Workspace) -> dict[str, Any]:
-    """Return what a record says of the data: enough to split it the same way again."""
+    """Return what a record says of the data: enough to read and split it the same way again."""
     from edgecnn.data import SPLIT_SEED
 
+    resize = {} if work.config.resize is None else {"resize": work.config.resize}
     return {
         "name": work.data.name,
         "sha256": work.data.sha256,
         "validation_fraction": work.config.validation_fraction,
         "split_seed": SPLIT_SEED,
+        **resize,
     }

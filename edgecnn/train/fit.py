@@ -280,11 +280,25 @@ def _batches(
         targets = smoothed(truth, classes=classes, smoothing=training.label_smoothing)
         return x, with_teacher(targets, *answers) if answers else targets
 
-    columns = (images, labels) if lesson is None else (lesson.images, labels, lesson.answers)
-    shuffled = tf.data.Dataset.from_tensor_slices(tuple(column[order] for column in columns))
-    numbered = shuffled.batch(training.batch_size).enumerate()
+    if lesson is None and isinstance(images, np.memmap):
+        rows = _fetched(images, labels, order, training.batch_size)
+    else:
+        columns = (images, labels) if lesson is None else (lesson.images, labels, lesson.answers)
+        shuffled = tf.data.Dataset.from_tensor_slices(tuple(column[order] for column in columns))
+        rows = shuffled.batch(training.batch_size)
+    numbered = rows.enumerate()
     flat = numbered.map(lambda number, row: prepared(number, *row), num_parallel_calls=2, deterministic=True)
     return flat.prefetch(2)
+
+
+def _fetched(images: NDArray[np.uint8], labels: NDArray[np.int64], order: NDArray[np.int64], size: int) -> Any:
+    """Return batches of images that are larger than memory: each is read from its file when its turn comes."""
+
+    def fetched(rows: Any) -> tuple[Any, Any]:
+        pixels = tf.numpy_function(lambda chosen: np.asarray(images[chosen]), [rows], tf.uint8)
+        return tf.ensure_shape(pixels, (None, *images.shape[1:])), tf.gather(labels, rows)
+
+    return tf.data.Dataset.from_tensor_slices(order).batch(size).map(fetched)
 
 
 def _evaluate(model: Any, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> tuple[float, float]:
@@ -306,7 +320,7 @@ def _identity(model: Any, settings: list[Any], images: NDArray[np.uint8]) -> str
     """Return a digest of all that a checkpoint must share with the fit that continues it."""
     digest = hashlib.sha256(json.dumps([*settings, library_versions()]).encode())
     for array in (images, *model.get_weights()):
-        digest.update(np.ascontiguousarray(array).tobytes())
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
 

@@ -34,7 +34,7 @@ def page_files() -> dict[str, Response]:
     """Return the page's files by path, read from the package or from predict.pyz, so that no request opens any."""
     found = {}
     for path, (name, content_type) in _PAGE.items():
-        content = get_data("edgecnn.device.server", f"page/{name}")
+        content = get_data("edgecnn.device.server.server", f"page/{name}")
         if content is None:
             raise FileNotFoundError(name)
         found[path] = Response(200, content, content_type)
