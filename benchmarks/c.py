@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from edgecnn import artifact
 from edgecnn.bench.latency import Latency, measure_latency, percentiles, ratio_to
 from edgecnn.data import mnist
-from edgecnn.device.runtimes.loader import loader as runtimes
+from edgecnn.device.runtimes import loader as runtimes
 from edgecnn.export.c import to_c
 
 ROOT = Path(__file__).resolve().parents[1]

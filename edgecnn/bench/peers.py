@@ -21,8 +21,8 @@ import numpy as np
 from edgecnn.bench.to_ncnn import to_ncnn
 from edgecnn.device.errors import ModelError
 from edgecnn.device.files import C_LIBRARY, read_model
+from edgecnn.device.runtimes import loader as runtimes
 from edgecnn.device.runtimes.loader import Arrays, Loaded, LoadedModel, TensorSpec
-from edgecnn.device.runtimes.loader import loader as runtimes
 from edgecnn.device.runtimes.quiet import quiet
 
 

@@ -20,7 +20,7 @@ from edgecnn.bench.latency import durations_ns, measure_latency, percentiles, wa
 from edgecnn.device.errors import ModelError
 from edgecnn.device.files import C_LIBRARY
 from edgecnn.device.predictor import Predictor
-from edgecnn.device.runtimes.loader import loader as runtimes
+from edgecnn.device.runtimes import loader as runtimes
 from edgecnn.device.runtimes.quiet import quiet
 
 

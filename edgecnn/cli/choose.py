@@ -328,7 +328,7 @@ def model_file(named: Path | None, runtime: str | None = None) -> Path:
 def _int8_for(runtime: str | None) -> str:
     """Return the name of the int8 file that `runtime` takes, or that the first runtime that works here does."""
     from edgecnn.device.files import C_LIBRARY
-    from edgecnn.device.runtimes.loader import ladder
+    from edgecnn.device.runtimes import ladder
 
     if runtime == C_LIBRARY:
         return "int8.tflite"

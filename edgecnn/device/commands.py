@@ -196,7 +196,7 @@ def _said(image: str, values: dict[str, Any], runtime: str, as_json: bool) -> st
 
 
 def _draw_steps(image: Path, gray: Gray, answer: str, show: Path) -> None:
-    from edgecnn.device.preprocessing.mnist import show as drawing
+    from edgecnn.device.preprocessing import show as drawing
 
     drawing.save(drawing.contact_sheet(drawing.steps(gray), f"{image.name}: {answer}"), drawing.place(show, image))
 
@@ -211,7 +211,7 @@ def _page(predictor: Predictor, image: Path, as_json: bool, show: Path | None) -
     page = find_digits(gray)
     digits = predictor.read(page)
     if show is not None:
-        from edgecnn.device.preprocessing.mnist import show as drawing
+        from edgecnn.device.preprocessing import show as drawing
 
         drawing.save(drawing.boxed_page(gray, page, [digit.prediction for digit in digits]), drawing.place(show, image))
     if as_json:

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecnn.device.predictor import decode_output, input_encoding
-from edgecnn.device.runtimes.loader import loader as runtimes
+from edgecnn.device.runtimes import loader as runtimes
 from edgecnn.device.runtimes.quiet import quiet
 from edgecnn.errors import ArtifactError
 from edgecnn.inspect.layers import Operation, reading

@@ -147,7 +147,7 @@ def _trusted(model: Path) -> bytes:
     if artifact.record_path(model).exists():
         artifact.checked(model)
     if model.suffix in artifact.EXPORT_SUFFIXES:
-        from edgecnn.device.runtimes.loader import loader as runtimes
+        from edgecnn.device.runtimes import loader as runtimes
 
         runtimes.load(model)  # refuses a damaged file in a child process before anything here parses it
     return content

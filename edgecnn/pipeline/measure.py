@@ -131,7 +131,7 @@ def _pairs(models: list[Path], named: Sequence[str] | None) -> list[tuple[Path, 
     """Return each model with each runtime that takes it, among those named or the board's that are installed."""
     from edgecnn.bench import peers
     from edgecnn.device.files import C_LIBRARY, read_model
-    from edgecnn.device.runtimes.loader import ladder
+    from edgecnn.device.runtimes import ladder
 
     if not models:
         raise ArtifactError("bench: no exported model to measure; make one: edgecnn export --format tflite")

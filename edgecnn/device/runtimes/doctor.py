@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from edgecnn.device.files import LIBRARY
-from edgecnn.device.runtimes.loader import ladder
+from edgecnn.device.runtimes import ladder
 
 # What the runtimes' kernels look for.
 _ARM, _X86 = "neon asimd asimdhp asimddp i8mm sve", "sse4_2 avx avx2 fma avx512f avx512_vnni"

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from edgecnn.device.digest import sha256
 from edgecnn.device.errors import ModelError, RuntimeMissingError
 from edgecnn.device.files import LIBRARY, read_model
-from edgecnn.device.runtimes.loader import ladder
+from edgecnn.device.runtimes import ladder
 
 _ABI = 1
 

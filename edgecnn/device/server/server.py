@@ -21,6 +21,7 @@ from typing import Any
 
 from edgecnn.device.errors import DeviceError
 from edgecnn.device.predictor import Predictor
+from edgecnn.device.server import answers
 from edgecnn.device.server.http import (
     MAX_LINE,
     Head,
@@ -31,7 +32,6 @@ from edgecnn.device.server.http import (
     read_head,
     to_bytes,
 )
-from edgecnn.device.server.server import answers
 
 DEFAULT_ADDRESS = "127.0.0.1:8000"
 Say = Callable[[str], None]
