@@ -21,6 +21,10 @@ CALIBRATED = ("int8", "int16x8")  # schemes whose activations have ranges
 # How calibration images set these ranges.
 CALIBRATIONS = ("minmax", "percentile", "mse")
 SCHEDULES = ("constant", "cosine")
+OPTIMIZERS = ("adam", "adadelta")
+INITIALIZERS = ("glorot_uniform", "glorot_normal", "he_uniform", "he_normal")
+# The recipe of an architecture that has a page: trained as that page did, whatever comes after as in `seed`.
+PAGE = "page"
 MAX_SEED = 2**32 - 1
 DATA_SETS = {
     "digits": "small",
@@ -59,7 +63,7 @@ class Augmentation:
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """How a network is fitted: Adam on cross-entropy, best weights by validation loss."""
+    """How a network is fitted: on cross-entropy, best weights by validation loss."""
 
     epochs: int
     batch_size: int
@@ -72,6 +76,8 @@ class Training:
     average_decay: float = 0.0  # of the weights' moving average, which takes their place after each epoch; 0: none
     dropout: float | None = None  # instead of the architecture's own
     augmentation: Augmentation | None = None
+    optimizer: str = "adam"
+    initializer: str = "glorot_uniform"  # of the hidden kernels of a network of the zoo
 
     def __post_init__(self) -> None:
         _check_at_least("epochs", self.epochs, 1)
@@ -85,6 +91,12 @@ class Training:
             _check_fraction("dropout", self.dropout)
         if self.schedule not in SCHEDULES:
             raise unknown("schedule", self.schedule, SCHEDULES)
+        if self.optimizer not in OPTIMIZERS:
+            raise unknown("optimizer", self.optimizer, OPTIMIZERS)
+        if self.initializer not in INITIALIZERS:
+            raise unknown("initializer", self.initializer, INITIALIZERS)
+        if self.weight_decay and self.optimizer != "adam":
+            raise ConfigError(f"weight_decay: {self.weight_decay} with {self.optimizer}; expected adam, it is AdamW's")
         if not 0 <= self.warmup_epochs < self.epochs:
             raise ConfigError(f"warmup_epochs: {self.warmup_epochs}; expected fewer than the {self.epochs} epochs")
 
@@ -342,12 +354,13 @@ class RunConfig:
     qat: Training
     exporting: Exporting
     teacher: Teacher | None = None
+    arch_sha256: str | None = None  # of the file, where `arch` is one
 
     def __post_init__(self) -> None:
         if self.data not in DATA_SETS:
             raise unknown("data", self.data, DATA_SETS)
-        if self.recipe not in RECIPES:
-            raise unknown("recipe", self.recipe, RECIPES)
+        if self.recipe not in (*RECIPES, PAGE):
+            raise unknown("recipe", self.recipe, (*RECIPES, PAGE))
         if not 0 <= self.seed <= MAX_SEED:
             raise ConfigError(f"seed: {self.seed}; expected 0 to {MAX_SEED}")
         _check_fraction("validation_fraction", self.validation_fraction)
@@ -372,17 +385,18 @@ def configure(
     calibration_images: int | None = None,
     calibration: str | None = None,
     validation_fraction: float | None = None,
+    page: Training | None = None,
+    arch_sha256: str | None = None,
 ) -> RunConfig:
     """Return the run configuration for a named recipe with single values replaced.
 
-    Raises `ConfigError` for an unknown name (listing the valid ones) or a value out of range.
+    `page` is how the architecture's page trained it, for the recipe `page`; `arch_sha256` is of the file that `arch`
+    is. Raises `ConfigError` for an unknown name (listing the valid ones) or a value out of range.
     """
     if data not in DATA_SETS:
         raise unknown("data", data, DATA_SETS)
     name = recipe or DATA_SETS[data]
-    if name not in RECIPES:
-        raise unknown("recipe", name, RECIPES)
-    chosen = RECIPES[name]
+    chosen = _recipe(name, arch, page)
     return RunConfig(
         data=data,
         arch=arch,
@@ -400,7 +414,21 @@ def configure(
             calibration=calibration,
         ),
         teacher=chosen.teacher,
+        arch_sha256=arch_sha256,
     )
+
+
+def _recipe(name: str, arch: str, page: Training | None) -> Recipe:
+    if name != PAGE:
+        if name not in RECIPES:
+            raise unknown("recipe", name, (*RECIPES, PAGE))
+        return RECIPES[name]
+    if page is None:
+        raise ConfigError(
+            f"recipe {PAGE}: arch {arch} has no page that says how it was trained; "
+            f"give --recipe {'|'.join(RECIPES)} or an arch that has one: edgecnn zoo"
+        )
+    return dataclasses.replace(RECIPES["seed"], training=page)
 
 
 def _for_epochs(training: Training, epochs: int | None) -> Training:

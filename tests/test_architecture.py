@@ -21,7 +21,7 @@ ALLOWED = {
     "artifact": {"errors"},
     "_tf": {"errors", "device"},
     "data": {"errors", "config", "artifact", "device"},
-    "zoo": {"errors", "_tf"},
+    "zoo": {"config", "errors", "_tf"},
     "train": {"_tf", "artifact", "config", "errors"},
     "compress": {"_tf", "config", "errors"},
     "export": {"_tf", "config", "errors", "inspect"},

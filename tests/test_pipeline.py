@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgecnn import artifact, zoo
+from edgecnn import artifact
 from edgecnn.artifact import Run
 from edgecnn.config import Augmentation, Distillation, RunConfig, Teacher, Training, configure
 from edgecnn.errors import ArtifactError, ConfigError, GateError
@@ -27,7 +27,6 @@ from edgecnn.pipeline import (
     prune,
     read_config,
     release,
-    run,
     train,
     train_quantized,
 )
@@ -448,15 +447,6 @@ def test_what_cannot_be_compressed_is_one_line(copied_run: Path, edgecnn: Edgecn
         assert (done.returncode, done.stderr.count("error:")) == (2, 1), done.stderr
         assert message in done.stderr.splitlines()[-1]
     assert Run(copied_run).recipes() == ["baseline", "pruned80", "pruned80-qat"]
-
-
-def test_a_run_that_int8_cannot_be_trained_for_ends_before_it_trains(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setitem(zoo.ARCHITECTURES, "odd", "C4@3 P2 BN F10")
-    with pytest.raises(ConfigError, match=r"quantize qat: tfmot cannot train .*norm3:BatchNormalization.*architecture"):
-        run(replace(configure(recipe="quick"), arch="odd"), tmp_path / "run")
-    assert not (tmp_path / "run" / "train").exists()
 
 
 def test_an_export_calibrated_otherwise_is_made_again(copied_run: Path, edgecnn: Edgecnn) -> None:

@@ -6,7 +6,7 @@ import io
 import sys
 from json import dumps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -38,9 +38,6 @@ from edgecnn.cli.terminal import print_bench, print_layers, print_sensitivity, p
 from edgecnn.device.errors import DeviceError
 from edgecnn.errors import ArtifactError, EdgecnnError
 
-if TYPE_CHECKING:
-    from edgecnn.config import RunConfig
-
 app = typer.Typer(
     name="edgecnn",
     no_args_is_help=True,
@@ -68,7 +65,10 @@ def run(
     calibration: CalibrationMethodOption = None,
 ) -> None:
     """Do the whole job: train, prune, quantize, export and measure. Killed and started again, it goes on."""
-    config = _configured(
+    from edgecnn import pipeline
+    from edgecnn.cli import choose
+
+    config = choose.settings(
         arch,
         data=data,
         recipe=recipe,
@@ -79,12 +79,10 @@ def run(
         calibration_images=calibration_images,
         calibration=calibration,
     )
-    from edgecnn import pipeline
-    from edgecnn.cli import choose
-
     with progress() as observe:
         root = out or choose.run_directory(config)
-        done = pipeline.run(config, root, data_dir=data_dir, teacher=choose.teacher(teacher), observe=observe)
+        options: dict[str, Any] = {"data_dir": data_dir, "teacher": choose.teacher(teacher)}
+        done = pipeline.run(config, root, **options, observe=observe, note=say)
     for path in (*map(done.model, done.recipes()), *done.exports()):
         _say_accuracy(path)
     print_bench(done.bench)
@@ -109,7 +107,10 @@ def train(
     calibration: CalibrationMethodOption = None,
 ) -> None:
     """Train the float32 baseline of a run; the other settings are noted for its later stages."""
-    config = _configured(
+    from edgecnn import extras, pipeline
+    from edgecnn.cli import choose
+
+    config = choose.settings(
         arch,
         data=data,
         recipe=recipe,
@@ -120,9 +121,6 @@ def train(
         calibration_images=calibration_images,
         calibration=calibration,
     )
-    from edgecnn import extras, pipeline
-    from edgecnn.cli import choose
-
     extras.require("train", needed_by="train")
     root = out or choose.run_directory(config)
     given: dict[str, Any] = {"data_dir": data_dir, "teacher": choose.teacher(teacher)}
@@ -580,14 +578,6 @@ def main() -> NoReturn:
     except OSError as error:
         _fail(f"{error.filename or 'system'}: {error.strerror or error}; check the path, its rights and free space", 2)
     sys.exit(0)
-
-
-def _configured(arch: str, **options: Any) -> RunConfig:
-    """Return the run's configuration; an unknown architecture is refused here, before anything is written."""
-    from edgecnn import config, zoo
-
-    zoo.layers(arch)
-    return config.configure(arch=arch, **options)
 
 
 def _say_accuracy(path: Path) -> None:

@@ -42,7 +42,19 @@ RUNS = Path("runs")
 def run_directory(config: RunConfig) -> Path:
     """Return the folder for `config`: the same settings always name the same one, so that a run can go on."""
     digest = sha256(to_toml(without_exporting(config)).encode())[:8]
-    return RUNS / f"{config.data}-{config.arch}-{config.recipe}-{digest}"
+    return RUNS / f"{config.data}-{Path(config.arch).stem}-{config.recipe}-{digest}"
+
+
+def settings(arch: str, **options: Any) -> RunConfig:
+    """Return a run's settings for the architecture `arch`, a name of the zoo or a file.
+
+    An unknown name and a file that is not there are refused here, before anything is written.
+    """
+    from edgecnn import zoo
+
+    if zoo.is_file(arch):
+        return configure(arch=arch, arch_sha256=sha256(read_bytes(Path(arch))), **options)
+    return configure(arch=arch, page=zoo.architecture(arch).training, **options)
 
 
 def trained_run(named: Path | None) -> Run:

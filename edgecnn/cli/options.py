@@ -7,14 +7,23 @@ from typing import Annotated
 
 import typer
 
-from edgecnn.config import RECIPES
+from edgecnn.config import PAGE, RECIPES
 
 DataOption = Annotated[str, typer.Option("--data", help="Data set: digits (embedded) or mnist.")]
-ArchOption = Annotated[str, typer.Option("--arch", help="Architecture by name.")]
+ArchOption = Annotated[
+    str,
+    typer.Option(
+        "--arch",
+        help="Architecture by name (edgecnn zoo), or a file: .keras or .h5 (its layers), or .py with build(shape, "
+        "classes), which is run.",
+    ),
+]
 RecipeOption = Annotated[
     str | None,
     typer.Option(
-        "--recipe", help=f"Training recipe: {', '.join(RECIPES)}. Default: the data set's.", show_default=False
+        "--recipe",
+        help=f"Training recipe: {', '.join(RECIPES)}, or {PAGE}: the architecture's own. Default: the data set's.",
+        show_default=False,
     ),
 ]
 EpochsOption = Annotated[int | None, typer.Option("--epochs", help="Epochs at most, instead of the recipe's.")]

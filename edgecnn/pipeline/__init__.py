@@ -7,13 +7,14 @@ never silently rebuilt.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from edgecnn import extras
 from edgecnn.artifact import Run
 from edgecnn.config import SCHEMES, RunConfig
 from edgecnn.pipeline.c_files import export_c
-from edgecnn.pipeline.compressing import cluster, prune, train_quantized
+from edgecnn.pipeline.compressing import cluster, prune, train_quantized, why_not_quantized
 from edgecnn.pipeline.conversion import AUTO, Target
 from edgecnn.pipeline.cost import Inspection, float32_beside, images_to_compare, inspected
 from edgecnn.pipeline.exports import copy_released, export, export_model, pack_predictor
@@ -22,7 +23,7 @@ from edgecnn.pipeline.release import release
 from edgecnn.pipeline.report import report
 from edgecnn.pipeline.sensitivity import LayerSensitivity, sensitivity
 from edgecnn.pipeline.teaching import teach
-from edgecnn.pipeline.training import check_stages, train
+from edgecnn.pipeline.training import train
 from edgecnn.pipeline.workspace import (
     Observer,
     Workspace,
@@ -82,20 +83,24 @@ def run(
     data_dir: Path | None = None,
     teacher: Run | None = None,
     observe: Observer = unobserved,
+    note: Callable[[str], None] = lambda message: None,
 ) -> Run:
     """Do the whole job in run directory `root`, or what is left of it; return the run.
 
-    With the `teacher` of another run it trains none of its own.
+    With the `teacher` of another run it trains none of its own. An architecture that tfmot cannot train for int8 goes
+    without; `note` is called with why.
 
     Raises `ConfigError` when `root` holds a run of other settings, and what the stages raise.
     """
     extras.require("train", "litert", "ort", needed_by="run")
     with begin(config, root, data_dir=data_dir, teacher=teacher, observe=observe) as work:
-        check_stages(work)
         train(work)
         pruned = prune(work)
-        qat = train_quantized(work, pruned)
-        plan = (("baseline", OF_BASELINE), (pruned, OF_PRUNED), (qat, OF_QAT))
+        plan = [("baseline", OF_BASELINE), (pruned, OF_PRUNED)]
+        if (reason := why_not_quantized(work, pruned)) is None:
+            plan.append((train_quantized(work, pruned), OF_QAT))
+        else:
+            note(f"{pruned} is not trained for int8: {reason}")
         _export_all(work, [(recipe, target) for recipe, targets in plan for target in targets])
         bench_run(work.run, data=work.data, setting=a_look(), observe=observe)
         if extras.installed("report"):

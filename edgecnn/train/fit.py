@@ -211,7 +211,9 @@ def _compile(model: Any, training: Training, steps: int, distillation: Distillat
     # At the end of each `Model.fit`, which here is an epoch, Keras puts the average in the place of the weights.
     averaging = {"use_ema": True, "ema_momentum": training.average_decay} if training.average_decay else {}
     rate = _learning_rate(training, steps)
-    if training.weight_decay:
+    if training.optimizer == "adadelta":
+        optimizer = keras.optimizers.Adadelta(rate, **averaging)
+    elif training.weight_decay:
         optimizer = keras.optimizers.AdamW(rate, weight_decay=training.weight_decay, **averaging)
     else:
         optimizer = keras.optimizers.Adam(rate, **averaging)

@@ -1,0 +1,48 @@
+"""Architectures: by name, one module for each system that edgecnn grew out of, its own, MLPerf Tiny's; and in files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from edgecnn.errors import unknown
+from edgecnn.zoo import compact, depths, files, hundred, kernel_sizes, mlperf_tiny, notation, own, scratch
+from edgecnn.zoo.architecture import Architecture, Printed
+
+__all__ = ["ARCHITECTURES", "PAGES", "Architecture", "Printed", "architecture", "build", "is_file"]
+
+# Those with a page.
+PAGES: dict[str, Architecture] = {
+    **compact.ARCHITECTURES,
+    **scratch.ARCHITECTURES,
+    **kernel_sizes.ARCHITECTURES,
+    **hundred.ARCHITECTURES,
+    **depths.ARCHITECTURES,
+}
+ARCHITECTURES: dict[str, Architecture] = {**PAGES, **own.ARCHITECTURES, **mlperf_tiny.ARCHITECTURES}
+
+
+def architecture(name: str) -> Architecture:
+    """Return what the zoo knows of `name`; raises `ConfigError` listing the known names."""
+    if name not in ARCHITECTURES:
+        suffixes = ", ".join(files.SUFFIXES)
+        raise unknown("arch", name, [*ARCHITECTURES, f"a file of the user's ({suffixes})"])
+    return ARCHITECTURES[name]
+
+
+def is_file(arch: str) -> bool:
+    """Return whether `arch` is not a name but a file with a user's own architecture."""
+    return arch.endswith(files.SUFFIXES)
+
+
+def build(arch: str, *, input_shape: tuple[int, int, int], classes: int, initializer: str = "glorot_uniform") -> Any:
+    """Return an untrained Keras model: float32 [N, H, W, C] in [0, 1] -> probabilities [N, classes].
+
+    `input_shape` is (height, width, channels). `initializer` draws the hidden kernels of a network of the zoo; one in
+    a file has its own. Raises `ConfigError` for an unknown name and for images that do not fit.
+    """
+    if is_file(arch):
+        return files.build(Path(arch), input_shape=input_shape, classes=classes)
+    return notation.network(
+        architecture(arch).layers, name=arch, input_shape=input_shape, classes=classes, initializer=initializer
+    )
