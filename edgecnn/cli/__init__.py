@@ -581,11 +581,12 @@ def main() -> NoReturn:
 
 
 def _say_accuracy(path: Path) -> None:
-    """Say how an artifact reads the validation images beside its parent, where its record knows."""
+    """Say how an artifact reads the validation images beside its parent, and what the curves of a training show."""
     from edgecnn import pipeline
 
-    if (line := pipeline.accuracy_line(path)) is not None:
-        say(line)
+    for line in (pipeline.accuracy_line(path), pipeline.verdict_line(path)):
+        if line is not None:
+            say(line)
 
 
 def _fail(message: str, code: int) -> NoReturn:

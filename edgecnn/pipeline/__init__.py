@@ -33,6 +33,7 @@ from edgecnn.pipeline.workspace import (
     read_config,
     reopen,
     unobserved,
+    verdict_line,
 )
 
 __all__ = [
@@ -67,6 +68,7 @@ __all__ = [
     "teach",
     "train",
     "train_quantized",
+    "verdict_line",
 ]
 
 # What a run exports of its three models. int16x8 is made when it is asked for: no optimized kernels of LiteRT take it,
