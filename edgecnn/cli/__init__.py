@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
-from json import dumps
+from json import dumps, loads
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -34,7 +34,7 @@ from edgecnn.cli.options import (
     StageRecipeOption,
     TeacherOption,
 )
-from edgecnn.cli.terminal import print_bench, print_layers, print_sensitivity, progress, say
+from edgecnn.cli.terminal import print_bench, print_comparison, print_layers, print_sensitivity, progress, say
 from edgecnn.device.errors import DeviceError
 from edgecnn.errors import ArtifactError, EdgecnnError
 
@@ -152,6 +152,34 @@ def teach(
     with progress() as observe, pipeline.begin(config, root, data_dir=data_dir, observe=observe) as work:
         pipeline.teach(work)
     print(work.run.teacher)
+
+
+@app.command()
+def compare(
+    arch: Annotated[str, typer.Option("--arch", help="Architectures by comma: names (edgecnn zoo) or files.")],
+    data: DataOption = "digits",
+    recipe: RecipeOption = None,
+    epochs: EpochsOption = None,
+    seed: SeedOption = 0,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder for table and pictures. Default: runs/compare-...")
+    ] = None,
+    data_dir: DataDirOption = None,
+    teacher: TeacherOption = None,
+) -> None:
+    """Train several architectures, each an ordinary run, and show accuracy, log loss, curves and size side by side."""
+    from edgecnn import pipeline
+    from edgecnn.cli import choose
+    from edgecnn.errors import GateError
+
+    asked = choose.comparison(arch, data=data, recipe=recipe, epochs=epochs, seed=seed)
+    options: dict[str, Any] = {"data_dir": data_dir, "teacher": choose.teacher(teacher)}
+    with progress() as observe:
+        path = pipeline.compare(asked, out=out or choose.comparison_directory(asked), **options, observe=observe)
+    print_comparison(path)
+    print(path)
+    if refused := [row["arch"] for row in loads(path.read_text())["results"] if row["error"]]:
+        raise GateError(f"compare: {', '.join(refused)} learned nothing that is worth keeping; see the reasons above")
 
 
 @app.command()
@@ -546,6 +574,15 @@ def models() -> None:
     from edgecnn.pipeline.released import MODEL_HEADINGS, model_rows
 
     print_table(MODEL_HEADINGS, model_rows(), text_columns=1)
+
+
+@app.command()
+def zoo() -> None:
+    """List the architectures: parameters, MACs, the accuracy that their pages printed, and ours; names for --arch."""
+    from edgecnn.cli.terminal import print_table
+    from edgecnn.pipeline.architectures import ZOO_HEADINGS, zoo_rows
+
+    print_table(ZOO_HEADINGS, zoo_rows(), text_columns=1)
 
 
 def _version(value: bool) -> None:

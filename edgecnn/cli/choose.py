@@ -57,6 +57,21 @@ def settings(arch: str, **options: Any) -> RunConfig:
     return configure(arch=arch, page=zoo.architecture(arch).training, **options)
 
 
+def comparison(arches: str, **options: Any) -> list[tuple[RunConfig, Path]]:
+    """Return settings and run directory of each architecture in a list by comma, each once."""
+    names = dict.fromkeys(name.strip() for name in arches.split(",") if name.strip())
+    if len(names) < 2:
+        raise ConfigError(f"--arch: got {arches!r}; expected two architectures or more, by comma: edge35k,edge4k")
+    configs = [settings(name, **options) for name in names]
+    return [(config, run_directory(config)) for config in configs]
+
+
+def comparison_directory(asked: Sequence[tuple[RunConfig, Path]]) -> Path:
+    """Return the folder for a comparison: of the same runs it is always the same."""
+    digest = sha256("\n".join(root.name for _, root in asked).encode())[:8]
+    return RUNS / f"compare-{asked[0][0].data}-{digest}"
+
+
 def trained_run(named: Path | None) -> Run:
     """Return the run that was named, else the one trained last."""
     run = Run(named) if named is not None else latest_run(RUNS, TRAINED)

@@ -31,6 +31,39 @@ def print_bench(path: Path) -> None:
         print(note)
 
 
+def print_comparison(path: Path) -> None:
+    """Print the table of a compare.json: what each architecture costs, how it reads the test images, its verdict."""
+    headings = (
+        "architecture",
+        "parameters",
+        "test top-1 %",
+        "log loss",
+        "first 100 wrong",
+        "epochs",
+        "best",
+        "verdict",
+    )
+    compared = json.loads(path.read_text())
+    rows = [
+        [
+            Path(row["arch"]).stem,
+            f"{row['parameters']:,}",
+            f"{row['top1'] * 100:.2f}",
+            f"{row['log_loss']:.4f}",
+            str(row["first_100_wrong"]),
+            str(row["epochs"]),
+            str(row["best_epoch"] + 1),
+            row["verdict"].split(":")[0],
+        ]
+        for row in compared["results"]
+        if row["error"] is None
+    ]
+    if rows:
+        print_table(headings, rows, text_columns=1)
+    for row in compared["results"]:
+        print(f"{Path(row['arch']).stem}: {row['error'] or row['verdict']}")
+
+
 def print_layers(found: Inspection) -> None:
     """Print the table of a model's layers, what they were compared with, and the figures of the file."""
     from edgecnn.report.table import layer_figures, layer_table

@@ -14,6 +14,7 @@ from edgecnn import extras
 from edgecnn.artifact import Run
 from edgecnn.config import SCHEMES, RunConfig
 from edgecnn.pipeline.c_files import export_c
+from edgecnn.pipeline.comparing import compare, compared
 from edgecnn.pipeline.compressing import cluster, prune, train_quantized, why_not_quantized
 from edgecnn.pipeline.conversion import AUTO, Target
 from edgecnn.pipeline.cost import Inspection, float32_beside, images_to_compare, inspected
@@ -49,6 +50,8 @@ __all__ = [
     "bench_run",
     "check_budget",
     "cluster",
+    "compare",
+    "compared",
     "copy_released",
     "export",
     "export_c",
@@ -69,6 +72,7 @@ __all__ = [
     "train",
     "train_quantized",
     "verdict_line",
+    "why_not_quantized",
 ]
 
 # What a run exports of its three models. int16x8 is made when it is asked for: no optimized kernels of LiteRT take it,
