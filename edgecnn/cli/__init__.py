@@ -151,6 +151,8 @@ def teach(
     root = out or choose.run_directory(config)
     with progress() as observe, pipeline.begin(config, root, data_dir=data_dir, observe=observe) as work:
         pipeline.teach(work)
+    for path in sorted(work.run.teacher.glob("*/model.keras")):
+        _say_accuracy(path)
     print(work.run.teacher)
 
 

@@ -258,7 +258,7 @@ def verdict_of(record: Record) -> Verdict:
 def verdict_line(path: Path) -> str | None:
     """Return what the curves of a trained model say, in one line; None for what was not trained."""
     record = artifact.read_record(path)
-    return None if record.stage == "export" else f"{record.recipe} {verdict_of(record)}"
+    return None if record.stage == "export" else f"{record.recipe}: {verdict_of(record)}"
 
 
 def parent_hashes(path: Path, parents: Iterable[Path]) -> dict[str, str]:
