@@ -4,13 +4,16 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 PEERS = $(VENV)/.peers
+# The root of an emulated Raspberry Pi; tests/test_pi.py looks for it in the same place.
+PI ?= $(or $(EDGECNN_PI),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/edgecnn/pi)
 
-.PHONY: demo test browser machines check bench bench-peers models smoke lock format clean
+.PHONY: demo test browser machines pi test-pi check bench bench-peers models smoke lock format clean
 
 demo: $(READY)  ## the whole job on the embedded digits, then a prediction without TensorFlow
 	$(BIN)/edgecnn run --data digits --out runs/demo
-	$(BIN)/edgecnn export --format pyz --out runs/demo
-	$(BIN)/python -I runs/demo/predict.pyz --model runs/demo/export/baseline/int8.tflite deploy/seven.png
+	$(BIN)/edgecnn export runs/demo --format bundle --out runs/demo/board
+	$(BIN)/python -I runs/demo/board/demo-baseline-int8-tflite/predict.pyz --self-test
+	$(BIN)/python -I runs/demo/board/demo-baseline-int8-tflite/predict.pyz deploy/seven.png
 
 test: $(READY)  ## all tests; those that need MNIST or a browser skip with that reason where it is absent
 	$(BIN)/pytest -n auto --dist worksteal
@@ -25,6 +28,15 @@ machines:  ## install Arm compilers and QEMU's user mode from Debian's packages 
 	  gcc libc6-dev gcc-aarch64-linux-gnu libc6-dev-arm64-cross gcc-arm-linux-gnueabihf libc6-dev-armhf-cross \
 	  qemu-user-static >/dev/null; }
 
+pi: $(READY)  ## build an emulated Raspberry Pi from Debian's packages and the aarch64 wheels (needs root; 500 MB, kept)
+	{ command -v proot && command -v debootstrap && command -v qemu-aarch64-static; } >/dev/null || { apt-get update -qq \
+	  && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends proot debootstrap qemu-user-static \
+	  >/dev/null; }
+	deploy/pi/build.sh $(PI) $(BIN)/pip
+
+test-pi: pi  ## run a bundle in it: self-test, photos, bad input, --doctor; with LiteRT and with ONNX Runtime
+	EDGECNN_PI=$(PI) $(BIN)/pytest tests/test_pi.py
+
 check: $(READY)  ## format, lint, types, and that README says what the code does
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -37,6 +49,8 @@ smoke: $(READY)  ## build the wheel, install it with the runtime's dependencies 
 	$(PYTHON) -m venv $(VENV)-smoke
 	$(VENV)-smoke/bin/pip install --quiet "$$(ls $(CURDIR)/dist/*.whl)[litert]"
 	cd / && $(abspath $(VENV))-smoke/bin/python -I -m edgecnn predict $(CURDIR)/deploy/seven.png
+	cd / && $(abspath $(VENV))-smoke/bin/python -I -m edgecnn export edge35k --format bundle --out $(CURDIR)/dist
+	$(VENV)-smoke/bin/python -I dist/edge35k-int8-tflite/predict.pyz --self-test
 	rm -rf $(VENV)-smoke
 
 bench: $(READY)  ## measure the released models (ratios: to edge35k, named first) and the time of the commands; write the figures into README.md

@@ -6,6 +6,7 @@ import re
 import sys
 
 from benchmarks import pareto, standings
+from benchmarks import trust as trusted
 from benchmarks.commands import goal
 from benchmarks.standings import BENCHMARKS, ROOT, recording
 from edgecnn import config
@@ -182,6 +183,16 @@ def times() -> str:
     return f"{runs} runs each with warm caches, taking turns, on {recorded['conditions']['host']['cpu']}.\n\n{table}"
 
 
+def trust() -> str:
+    """Return the tables of what is refused and accepted from trust.json."""
+    recorded = recording("trust")
+    goals = "; ".join(
+        f"{goal['what']} {100 * goal['is']:.2f} %, goal {goal['goal']}{'' if goal['met'] else ': missed'}"
+        for goal in recorded["goals"]
+    )
+    return f"edge35k's int8.tflite (`python -m benchmarks.trust`):\n\n{trusted.summary(recorded)}\n\nGoals: {goals}."
+
+
 # The packages whose versions stand beside the peers' figures.
 RUNTIMES = ("ai-edge-litert", "onnxruntime", "openvino", "MNN", "ncnn")
 RELEASED_HEADINGS = (
@@ -196,6 +207,7 @@ PARTS = {
     "recipes": recipes,
     "zoo": architectures,
     "peers": peers,
+    "trust": trust,
     "times": times,
 }
 

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """The on-device inference script: copy it to the board with predict.pyz and one model, read it, change it.
 
-    edgecnn export --format pyz --out board/       # predict.pyz: the code below the surface
-    cp models/edge35k/int8.tflite* deploy/predict.py board/
-    scp -r board pi@raspberrypi: && ssh pi@raspberrypi python3 board/predict.py photo.png
+    edgecnn export edge35k --format bundle         # this script, its model, and predict.pyz, the code below the surface
+    scp -r export/edge35k-int8-tflite pi@raspberrypi:board
+    ssh pi@raspberrypi python3 board/predict.py photo.png
 
-The board needs Python 3.11, numpy, Pillow and one runtime: pip install numpy pillow ai-edge-litert
+The board needs Python 3.11, numpy, Pillow and one runtime: pip install -r requirements.txt
 """
 
 import sys
@@ -16,7 +16,6 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE / "predict.pyz"))  # a zip file on the path is a package folder to Python
 
 MODEL = HERE / "int8.tflite"
-SURE = 0.8  # below this probability the digit is shown with a question mark
 
 
 def main(images: list[str]) -> int:
@@ -32,8 +31,8 @@ def main(images: list[str]) -> int:
             started = time.perf_counter()
             prediction = predictor.predict(image)
             took_ms = (time.perf_counter() - started) * 1000
-            doubt = "" if prediction.probability >= SURE else "?"
-            print(f"{image}\t{prediction.label}{doubt}\t{prediction.probability:.3f}\t{took_ms:.1f} ms")
+            doubt = "" if prediction.accepted else f"\trejected: {prediction.reason}"
+            print(f"{image}\t{prediction.label}\t{prediction.probability:.3f}\t{took_ms:.1f} ms{doubt}")
     except ModuleNotFoundError as error:
         needs = "predict.pyz beside this script (edgecnn export --format pyz), numpy, pillow and ai-edge-litert"
         print(f"error: {error.name} is not installed; needs {needs}", file=sys.stderr)

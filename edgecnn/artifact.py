@@ -17,6 +17,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -69,6 +70,7 @@ class Record:
     labels: list[str]
     input: dict[str, Any]  # shape, dtype and the range that pixels 0..255 map to
     metrics: dict[str, Any]
+    decision: dict[str, Any] = field(default_factory=dict)  # of an export: when to trust it (`device.decision`)
     versions: dict[str, str] = field(default_factory=lambda: library_versions())
     commit: str | None = field(default_factory=lambda: source_commit())
     host: dict[str, str] = field(default_factory=lambda: host())
@@ -104,6 +106,11 @@ class Run:
     def teacher(self) -> Path:
         """The folder of the teacher: its members, numbered, and the lessons made of their answers."""
         return self.root / "teacher"
+
+    @property
+    def typicality(self) -> Path:
+        """What is typical of the run's data: the network that every export's record holds."""
+        return self.root / "typicality.json"
 
     def exported(self, recipe: str, file: str) -> Path:
         """Return the path of an exported artifact, e.g. ``export/pruned80-qat/int8.tflite``."""
@@ -145,11 +152,24 @@ def released(name: str = "edge35k") -> Path:
 
 def released_models() -> dict[str, Path]:
     """Return the folders of the released models by name: inside an installed package, or at the top of a checkout."""
-    package = Path(__file__).resolve().parent
-    for place in (package / "models", package.parent / "models"):
+    for place in _shipped("models"):
         if found := {path.parent.name: path.parent for path in sorted(place.glob("*/record.json"))}:
             return found
     return {}
+
+
+def for_the_board(name: str) -> Path:
+    """Return the path of a file of deploy/; raises `ArtifactError` when the installation lacks it."""
+    for place in _shipped("deploy"):
+        if (place / name).is_file():
+            return place / name
+    raise ArtifactError(f"deploy/{name}: not in this installation; install edgecnn again")
+
+
+def _shipped(folder: str) -> tuple[Path, Path]:
+    """Return where a folder that is no Python may lie: in an installed package, or at the top of a checkout."""
+    package = Path(__file__).resolve().parent
+    return package / folder, package.parent / folder
 
 
 @contextlib.contextmanager
@@ -214,6 +234,32 @@ def write_atomic(path: Path, content: bytes | str) -> None:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def write_folder(folder: Path, files: dict[str, bytes]) -> None:
+    """Write `folder` so that it holds either all of `files` or what it held before; what starts with #! may be run.
+
+    Raises `StorageError` when the disk refuses; the temporary folder is removed.
+    """
+    temporary = former = None
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+        for name, content in files.items():
+            write_atomic(temporary / name, content)
+            (temporary / name).chmod(0o755 if content.startswith(b"#!") else 0o644)
+        temporary.chmod(0o755)
+        if folder.exists():
+            former = folder.rename(temporary.with_name(f"{temporary.name}.old"))
+        temporary.rename(folder)
+        _fsync_directory(folder.parent)
+    except OSError as error:
+        raise StorageError(f"{folder}: cannot write it ({error.strerror}); choose another --out") from None
+    finally:
+        if former is not None and not folder.exists():
+            former.rename(folder)
+        for leftover in filter(None, (temporary, former)):
+            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def link(source: Path, target: Path) -> None:
@@ -311,7 +357,7 @@ def verify(directory: Path) -> Iterator[tuple[Path, str | None]]:
 _FIELDS: dict[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("stage", "recipe", "scheme", "artifact", "sha256"), str),
     **dict.fromkeys(("size_bytes", "gzip_bytes", "parameters", "nonzero_parameters", "seed"), int),
-    **dict.fromkeys(("parents", "settings", "data", "input", "metrics", "versions", "host"), dict),
+    **dict.fromkeys(("parents", "settings", "data", "input", "metrics", "decision", "versions", "host"), dict),
     "labels": list,
     "commit": (str, type(None)),
 }

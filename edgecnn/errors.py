@@ -8,7 +8,8 @@
     │   ├── ArtifactError         2   a model file that is absent, damaged or not what its record says
     │   ├── StorageError          2   the disk refused a write; nothing half-written stays behind
     │   └── GateError             1   the work was done and the result is refused: it is worse than allowed
-    └── edgecnn.device.DeviceError 2  the board's own (that package stands alone): no runtime, no image, no fit
+    └── edgecnn.device.DeviceError 2  the board's own (that package stands alone): no runtime, no image, no fit;
+                                      1   where the self-test computes something else
 
 A message is one line and says where, got, expected, remedy:
 ``export int8: 0 calibration images; needs at least 1; pass --calibration-images``.

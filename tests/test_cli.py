@@ -50,7 +50,10 @@ def test_version(edgecnn: Edgecnn) -> None:
         (["run", "--recipe", "best"], "recipe: 'best' is unknown; expected one of: quick, seed, small"),
         (["run", "--sparsity", "1.5"], "pruning.final_sparsity: 1.5; expected a fraction in [0, 1)"),
         (["train", "--epochs", "0"], "epochs: 0; expected at least 1"),
-        (["export", "--format", "coreml"], "format: 'coreml' is unknown; expected one of: c, onnx, pyz, tflite"),
+        (
+            ["export", "--format", "coreml"],
+            "format: 'coreml' is unknown; expected one of: bundle, c, onnx, pyz, tflite",
+        ),
         (["export", "--format", "onnx", "--scheme", "float16"], "expected one of: float32, int8"),
         (["export", "--dynamic-batch"], "--dynamic-batch is for --format onnx"),
         (["export", "--scheme", "int16x8", "--keep-float", "auto"], "--keep-float is for --scheme int8"),

@@ -136,7 +136,7 @@ def test_an_interrupted_run_says_that_it_goes_on(tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         _, said = process.communicate()
     assert process.returncode == 130
-    assert said.splitlines()[-1] == "interrupted; the same command goes on where it was"
+    assert said.splitlines()[-1] == "interrupted; a run goes on where it was when the same command is given again"
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

@@ -157,8 +157,7 @@ def bad_files(folder: Path) -> list[Path]:
     (folder / "zero.png").write_bytes(b"")
     (folder / "text.png").write_text("not an image")
     Image.new("1", (20_000, 20_000)).save(folder / "bomb.png")
-    Image.new("L", (50, 50), 200).save(folder / "blank.png")
-    return [jpeg, *(folder / f"{name}.png" for name in ("zero", "text", "bomb", "blank", "gone"))]
+    return [jpeg, *(folder / f"{name}.png" for name in ("zero", "text", "bomb", "gone"))]
 
 
 @needs_release
@@ -222,6 +221,32 @@ def test_show_draws_every_step(tmp_path: Path, edgecnn: Edgecnn) -> None:
     refused = edgecnn("predict", "--model", MODEL, "--show", path / "folder", path)
     assert refused.returncode == 2
     assert "--show: cannot write" in refused.stderr
+
+
+@needs_release
+@pytest.mark.parametrize("margin", [4, 30, 150])
+@pytest.mark.parametrize("names", [["seven"], ["four"], ["two", "one", "seven", "four"]])
+def test_large_writing_is_found_however_close_it_is_cut(predictor: Predictor, names: list[str], margin: int) -> None:
+    strip = plain(100 + 2 * margin, 100 * len(names) + 2 * margin)
+    for place, name in enumerate(names):
+        strip = write(name, strip, left=margin + 100 * place, top=margin, size=100, pen=9)
+    found = predictor.predict_page(photo(strip))
+    assert [digit.prediction.label for digit in found] == [LABELS[name] for name in names]
+    for place, digit in enumerate(found):
+        left, top, width, height = digit.box
+        assert margin + 100 * place < left < left + width < margin + 100 * (place + 1)
+        assert margin < top < top + height < margin + 100
+
+
+@needs_release
+@pytest.mark.parametrize("paper", PAPERS)
+def test_a_page_with_one_large_digit(predictor: Predictor, paper: str) -> None:
+    (digit,) = predictor.predict_page(on_paper("two", paper))
+    left, top, width, height = digit.box
+    assert digit.prediction.label == LABELS["two"]
+    assert (abs(left - 138), abs(top - 142)) < (15, 15)
+    assert 90 < width < 150
+    assert 160 < height < 210
 
 
 def test_digits_that_touch_are_cut_apart() -> None:

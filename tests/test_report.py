@@ -26,7 +26,7 @@ from tests.conftest import Edgecnn
 
 PICTURES = {
     "pareto-size", "pareto-latency", "curves-baseline", "curves-pruned80", "curves-pruned80-qat",
-    "confusion", "calibration", "first-100", "worst-mistakes", "layers",
+    "confusion", "calibration", "coverage", "first-100", "worst-mistakes", "layers",
 }  # fmt: skip
 
 
@@ -107,6 +107,7 @@ def small_figures() -> list[Any]:
         pareto(ROWS, not_clean=["other programs keep 1.09 cores busy"] * 9),
         figures.curves(epochs([0.5, 0.4, 0.3], [0.3, 0.2, 0.1]), best_epoch=2, theme=figures.LIGHT),
         figures.calibration([{"confidence": 0.9, "top1": 0.8, "images": 300}], figures.LIGHT),
+        figures.coverage([{"coverage": 0.9, "top1": 0.8}, {"coverage": 1.0, "top1": 0.7}], (0.95, 0.75), figures.LIGHT),
         figures.worst(images, mistakes, ["3", "8"], figures.LIGHT),
         figures.worst(images, mistakes, ["automobile", "wheelbarrow"], figures.LIGHT),
     ]
@@ -291,6 +292,7 @@ def with_row(**values: Any) -> Callable[[dict[str, Any]], Any]:
         (with_row(size_bytes=True), "results[1].size_bytes is true, expected a whole number"),
         (with_row(confusion=None), "results[1].confusion is null, expected 10 lists of 10 counts"),
         (with_row(calibration=[{"confidence": 0.5, "top1": 0.5, "images": 0}]), "results[1].calibration is"),
+        (with_row(coverage=[{"coverage": 2.0, "top1": 0.5}]), "results[1].coverage is"),
         (with_row(first_100=[10] * 100), "results[1].first_100 is"),
         (with_row(worst_mistakes=[{"image": 359}]), "expected a list of mistakes"),
     ],

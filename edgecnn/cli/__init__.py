@@ -11,6 +11,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from edgecnn import __version__
+from edgecnn.cli.exporting import export
 from edgecnn.cli.options import (
     ArchOption,
     CalibrationMethodOption,
@@ -19,22 +20,26 @@ from edgecnn.cli.options import (
     DataDirOption,
     DataOption,
     EpochsOption,
-    FormatOption,
-    KernelOption,
     MaxDropOption,
     MethodOption,
-    NameOption,
     OutOption,
     RecipeOption,
     RoundsOption,
     RunArgument,
-    SchemeOption,
     SeedOption,
     SparsityOption,
     StageRecipeOption,
     TeacherOption,
 )
-from edgecnn.cli.terminal import print_bench, print_comparison, print_layers, print_sensitivity, progress, say
+from edgecnn.cli.terminal import (
+    print_bench,
+    print_comparison,
+    print_layers,
+    print_sensitivity,
+    progress,
+    say,
+    say_accuracy,
+)
 from edgecnn.device.errors import DeviceError
 from edgecnn.errors import ArtifactError, EdgecnnError
 
@@ -84,7 +89,7 @@ def run(
         options: dict[str, Any] = {"data_dir": data_dir, "teacher": choose.teacher(teacher)}
         done = pipeline.run(config, root, **options, observe=observe, note=say)
     for path in (*map(done.model, done.recipes()), *done.exports()):
-        _say_accuracy(path)
+        say_accuracy(path)
     print_bench(done.bench)
     page = done.bench.with_name("report.html")
     say(f"report: {page}" if page.exists() else "no report: needs pip install 'edgecnn[report]'")
@@ -126,7 +131,7 @@ def train(
     given: dict[str, Any] = {"data_dir": data_dir, "teacher": choose.teacher(teacher)}
     with progress() as observe, pipeline.begin(config, root, **given, observe=observe) as work:
         path = pipeline.train(work)
-    _say_accuracy(path)
+    say_accuracy(path)
     print(path)
 
 
@@ -152,7 +157,7 @@ def teach(
     with progress() as observe, pipeline.begin(config, root, data_dir=data_dir, observe=observe) as work:
         pipeline.teach(work)
     for path in sorted(work.run.teacher.glob("*/model.keras")):
-        _say_accuracy(path)
+        say_accuracy(path)
     print(work.run.teacher)
 
 
@@ -204,7 +209,7 @@ def prune(
     options: dict[str, Any] = {"max_drop_pp": max_drop, "data_dir": data_dir}
     with progress() as observe, pipeline.reopen(opened, **options, observe=observe) as work:
         made = pipeline.prune(work, recipe, method=method, sparsity=sparsity, rounds=rounds)
-    _say_accuracy(opened.model(made))
+    say_accuracy(opened.model(made))
     print(opened.model(made))
 
 
@@ -226,7 +231,7 @@ def cluster(
     options: dict[str, Any] = {"max_drop_pp": max_drop, "data_dir": data_dir}
     with progress() as observe, pipeline.reopen(opened, **options, observe=observe) as work:
         made = pipeline.cluster(work, recipe, clusters=clusters)
-    _say_accuracy(opened.model(made))
+    say_accuracy(opened.model(made))
     print(opened.model(made))
 
 
@@ -254,104 +259,11 @@ def quantize(
     with progress() as observe, pipeline.reopen(opened, **options, observe=observe) as work:
         chosen = pipeline.train_quantized(work, recipe) if method == "qat" else recipe
         path = pipeline.export(work, recipe=chosen, target=pipeline.Target("tflite", "int8"))
-    _say_accuracy(path)
+    say_accuracy(path)
     print(path)
 
 
-@app.command()
-def export(
-    model: Annotated[
-        Path | None,
-        typer.Argument(
-            help="Run directory, .keras file, released model by name, for c an int8 .tflite. Default: the latest run, "
-            "else edge35k.",
-            show_default=False,
-        ),
-    ] = None,
-    format: FormatOption = "tflite",
-    scheme: SchemeOption = "int8",
-    recipe: Annotated[
-        str | None, typer.Option("--recipe", help="Which model of a run. Default: baseline.", show_default=False)
-    ] = None,
-    dynamic_batch: Annotated[bool, typer.Option("--dynamic-batch", help="onnx: leave the batch size open.")] = False,
-    keep_float: Annotated[
-        str | None,
-        typer.Option(
-            "--keep-float",
-            help="int8: layers to leave in float, by comma, or auto: the fewest with which --max-drop holds.",
-            show_default=False,
-        ),
-    ] = None,
-    bias_correction: Annotated[
-        bool, typer.Option("--bias-correction", help="int8: take off the biases what rounding shifts the outputs by.")
-    ] = False,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", help="Folder for what belongs to no run. Default: export.", show_default=False),
-    ] = None,
-    data: Annotated[str | None, typer.Option("--data", help="Data set of a .keras file that has no record.")] = None,
-    data_dir: DataDirOption = None,
-    max_drop: MaxDropOption = None,
-    calibration_images: CalibrationOption = None,
-    calibration: CalibrationMethodOption = None,
-    kernel: KernelOption = None,
-    name: NameOption = None,
-) -> None:
-    """Export a model to TFLite, ONNX or C; the last line printed is the path written."""
-    from edgecnn import pipeline
-    from edgecnn.cli import choose
-    from edgecnn.config import CALIBRATED
-
-    if format == "pyz":
-        print(pipeline.pack_predictor(out or Path("export")))
-        return
-    as_c = choose.c_options(format, scheme, kernel=kernel, name=name)
-    kept = tuple(name.strip() for name in keep_float.split(",")) if keep_float else ()
-    calibrated = {"calibration_images": calibration_images, "calibration": calibration}
-    exporting: dict[str, Any] = {"max_drop_pp": max_drop, **calibrated}
-    if as_c is not None and model is not None and model.suffix == ".tflite":
-        choose.refuse({"--recipe": recipe, "--data": data, "--data-dir": data_dir}, "the file is exported as it is")
-        made_otherwise = {"--keep-float": keep_float, "--bias-correction": bias_correction or None}
-        choose.refuse({"--max-drop": max_drop, "--calibration-images": calibration_images}, "the file is int8 already")
-        choose.refuse({"--calibration": calibration, **made_otherwise}, "the file is int8 already")
-        folder_name = model.resolve().parent.name if model.stem == scheme else model.stem
-        print(pipeline.export_c(model, out=(out or Path("export")) / folder_name / "c", **as_c))
-        return
-    if as_c is not None:
-        choose.refuse({"--keep-float": keep_float}, "C is made of integers alone")
-    # C is made from the int8 .tflite file.
-    form = "tflite" if as_c else format
-    target = pipeline.Target(form, scheme, dynamic_batch, keep_float=kept, bias_correction=bias_correction)
-    if scheme not in CALIBRATED:
-        choose.refuse({"--calibration": calibration}, f"{scheme} has no ranges to set")
-    opened, folder = choose.to_export(model)
-    if opened is not None:
-        choose.refuse({"--out": out, "--data": data}, f"run {opened.root} has its own")
-        recipe = recipe or "baseline"
-        say(f"exporting {recipe} of run {opened.root}")
-        choose.check_recipe(opened, recipe)
-        with progress() as observe, pipeline.reopen(opened, **exporting, data_dir=data_dir, observe=observe) as work:
-            path = pipeline.export(work, recipe=recipe, target=target)
-    elif folder is not None and target.is_plain and not any(calibrated.values()) and (folder / target.file).exists():
-        nothing_else = f"no complete run in {choose.RUNS}/: " if model is None else ""
-        say(f"{nothing_else}copying the released {folder.name}, {target.file}")
-        choose.refuse({"--recipe": recipe, "--data": data}, "the released model has its own")
-        choose.refuse({"--max-drop": max_drop, "--data-dir": data_dir}, "nothing is measured of a file that is copied")
-        path = pipeline.copy_released(folder / target.file, out=(out or Path("export")) / folder.name)
-    else:
-        source = choose.keras_model(model, folder, scheme)
-        choose.refuse({"--recipe": recipe}, "a model file has one")
-        say(f"exporting {source}")
-        settings = choose.settings_of(source, data, **exporting)
-        whole = folder is not None or source.name == "model.keras"
-        into = (out or Path("export")) / (source.parent.name if whole else source.stem)
-        with progress() as observe:
-            images = pipeline.load_data(settings, data_dir=data_dir, observe=observe)
-            path = pipeline.export_model(source, target=target, out=into, config=settings, data=images)
-    if target.keep_float == pipeline.AUTO and "-mixed" not in path.name:
-        say("no layer needs to stay in float")
-    _say_accuracy(path)
-    print(path if as_c is None else pipeline.export_c(path, out=path.with_name("c"), **as_c))
+app.command()(export)
 
 
 @app.command()
@@ -570,6 +482,24 @@ def release(
 
 
 @app.command()
+def decide(
+    models: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Run directories, folders or files of exported models. Default: the latest run."),
+    ] = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Fit on validation when to trust exported models, and write it into their records; models stay as they are."""
+    from edgecnn import pipeline
+    from edgecnn.cli import choose
+
+    with progress() as observe:
+        decided = pipeline.decide(choose.exports_in(models), data_dir=data_dir, observe=observe)
+    for path in decided:
+        print(pipeline.decision_line(path))
+
+
+@app.command()
 def models() -> None:
     """List the released models: parameters, accuracy and bytes; their names stand for a path in other commands."""
     from edgecnn.cli.terminal import print_table
@@ -610,22 +540,13 @@ def main() -> NoReturn:
         app(standalone_mode=True)
     except SystemExit as ended:
         if ended.code == 130:
-            say("interrupted; the same command goes on where it was")
+            say("interrupted; a run goes on where it was when the same command is given again")
         raise
     except (EdgecnnError, DeviceError) as error:
         _fail(str(error), error.exit_code)
     except OSError as error:
         _fail(f"{error.filename or 'system'}: {error.strerror or error}; check the path, its rights and free space", 2)
     sys.exit(0)
-
-
-def _say_accuracy(path: Path) -> None:
-    """Say how an artifact reads the validation images beside its parent, and what the curves of a training show."""
-    from edgecnn import pipeline
-
-    for line in (pipeline.accuracy_line(path), pipeline.verdict_line(path)):
-        if line is not None:
-            say(line)
 
 
 def _fail(message: str, code: int) -> NoReturn:

@@ -143,6 +143,20 @@ def c_options(form: str, scheme: str, *, kernel: str | None, name: str | None) -
     return options
 
 
+def exports_in(named: Sequence[Path] | None) -> list[Path]:
+    """Return the exported models that were named: files, all in folders and runs, or those of the latest run."""
+    places = [path_of(path) for path in named or ()] or [trained_run(None).root]
+    found: dict[Path, None] = {}
+    for place in places:
+        inside = (
+            sorted(path for path in place.rglob("*") if path.suffix in EXPORT_SUFFIXES) if place.is_dir() else [place]
+        )
+        if not inside:
+            raise ArtifactError(f"{place}: no exported model in it; make one: edgecnn export")
+        found |= dict.fromkeys(inside)
+    return list(found)
+
+
 def check_recipe(run: Run, recipe: str) -> None:
     """Raise `ConfigError` listing the recipes whose model the run holds, unless `recipe` is one."""
     from edgecnn.pipeline import read_config

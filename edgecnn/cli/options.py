@@ -63,7 +63,17 @@ DataDirOption = Annotated[
 RunArgument = Annotated[Path | None, typer.Argument(help="Run directory. Default: the latest.", show_default=False)]
 StageRecipeOption = Annotated[str, typer.Option("--recipe", help="Which model of the run: baseline, pruned80, ...")]
 FormatOption = Annotated[
-    str, typer.Option("--format", help="tflite, onnx, c (model.h and model.c), or pyz (the predictor in one file).")
+    str,
+    typer.Option(
+        "--format",
+        help="tflite, onnx, c (model.h and model.c), pyz (the predictor in one file), or bundle (what a board needs).",
+    ),
+]
+ModelFormatOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model-format", help="bundle: tflite or onnx, of the model in it. [default: tflite]", show_default=False
+    ),
 ]
 SchemeOption = Annotated[
     str,

@@ -21,6 +21,15 @@ def say(message: str) -> None:
     print(message, file=sys.stderr)
 
 
+def say_accuracy(path: Path) -> None:
+    """Say how an artifact reads the validation images beside its parent, and what the curves of a training show."""
+    from edgecnn import pipeline
+
+    for line in (pipeline.accuracy_line(path), pipeline.verdict_line(path)):
+        if line is not None:
+            say(line)
+
+
 def print_bench(path: Path) -> None:
     """Print the table of a bench JSON file and what must be said beside it."""
     from edgecnn.report.table import BENCH_HEADINGS, bench_rows, notes

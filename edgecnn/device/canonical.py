@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecnn.device.errors import ImageError
+from edgecnn.device.errors import ImageError, NoInkError
 
 SIDE = 28
 BOX = 20
@@ -20,13 +20,13 @@ def canonical(gray: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
     """Return a picture that is MNIST's already, turned over if black on white; None for any other.
 
     That is 28x28, ink on nothing but paper, within 20x20 and centred by mass, as all of MNIST's 70,000 images are.
-    Raises `ImageError` for an array that is no picture and for one that is larger and without ink.
+    Raises `ImageError` for an array that is no picture, `NoInkError` for a larger one that is of one level.
     """
     checked_gray(gray)
     if gray.shape == (SIDE, SIDE):
         return next((ink for ink in (gray, 255 - gray) if _is_canonical(ink)), None)
     if gray.max() == gray.min():
-        raise ImageError(f"image: every pixel is {gray.max()}; expected a digit on paper")
+        raise NoInkError(f"image: every pixel is {gray.max()}; expected a digit on paper")
     return None
 
 

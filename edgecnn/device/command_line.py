@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from edgecnn.device.errors import DeviceError, ModelError
 
@@ -16,36 +16,33 @@ FindModel = Callable[[Path | None, str | None], Path]
 
 
 def main(arguments: Sequence[str] | None = None, *, prog: str = "predict.pyz", find_model: FindModel) -> int:
-    """Parse, predict, print; return the exit code (0, or 2 for bad input).
+    """Parse, predict, print; return the exit code: 0, 1 (a self-test differs), 2 (bad input) or 130 (Ctrl-C).
 
     `find_model` returns the model's file for what `--model` and `--runtime` say, either of them None if not given.
     """
-    parser = _parser(prog)
-    options = parser.parse_args(arguments)
-    if not options.images and not options.doctor:
-        parser.error("no images given; give one or more files")
+    options = _options(_parser(prog), arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be one that the terminal cannot show
-    if options.doctor:
-        return _doctor()
     try:
-        _predict(options, find_model)
+        return options.do(options, find_model)  # type: ignore[no-any-return]
     except DeviceError as error:
-        print(f"error: {error}", file=sys.stderr)
+        _complain(error)
         return error.exit_code
     except ModuleNotFoundError as error:
         print(f"error: {error.name} is not installed; run: pip install numpy pillow ai-edge-litert", file=sys.stderr)
         return 2
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left; say nothing more
-    return 0
+        return 0
+    except KeyboardInterrupt:
+        return 130
 
 
 def model_beside(model: Path | None, _: str | None) -> Path:
     """Return `model`, or the only model in the folder of the program that runs."""
     if model is not None:
         return model
-    folder = Path(sys.argv[0]).resolve().parent
+    folder = _own_folder()
     found = sorted(path for suffix in ("tflite", "onnx") for path in folder.glob(f"*.{suffix}"))
     if len(found) != 1:
         names = ", ".join(path.name for path in found) or "none"
@@ -64,6 +61,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     parser = _Parser(
         prog=prog,
         description="Classify images with a TFLite or ONNX model.",
+        epilog="Exit codes: 0 done (--watch, --camera: SIGTERM), 1 the self-test differs, 2 bad input, 130 Ctrl-C.",
         allow_abbrev=False,
         # The terminal's width, which argparse asks for at every start, would import shutil and with it bz2 and lzma.
         formatter_class=lambda prog: argparse.HelpFormatter(prog, width=100),
@@ -76,30 +74,113 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     parser.add_argument("--json", action="store_true", help="one JSON object per line")
     parser.add_argument("--segment", action="store_true", help="several digits on a page: a line, and a box, for each")
     parser.add_argument("--show", type=Path, metavar="DIR", help="folder (or FILE.png) for pictures of what was seen")
+    parser.add_argument("--stats", type=Path, metavar="FILE", help="count there what is met; warn when it drifts")
+    parser.add_argument("--watch", type=Path, metavar="DIR", help="predict what is in a folder, and what arrives there")
+    parser.add_argument(
+        "--camera",
+        nargs="?",
+        const="0",
+        metavar="N",
+        help="predict a camera's frames: 0, 1, /dev/video0, or a video file; by picamera2 or OpenCV; default: 0",
+    )
     parser.add_argument("--doctor", action="store_true", help="say what board this is, what works and what to install")
+    parser.add_argument(
+        "--self-test",
+        nargs="?",
+        type=Path,
+        const=_own_folder(),
+        metavar="BUNDLE",
+        help="check a bundle's files, and that its scores are the workstation's; default: where predict.pyz lies",
+    )
     return parser
 
 
-def _predict(options: argparse.Namespace, find_model: FindModel) -> None:
+def _options(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Return the options, `do` among them: what they ask for; exits with one line for what does not go together."""
+    options = parser.parse_args(arguments)
+    asked = [name for name in _TO_DO if getattr(options, name) not in (None, False)]
+    given = [f"--{name.replace('_', '-')}" for name in asked]
+    if len(given) > 1 or (given and options.images):
+        parser.error(f"{given[0]} and {given[1] if len(given) > 1 else options.images[0]}; give one of them")
+    if not given and not options.images:
+        parser.error("no images given; give one or more files")
+    if options.camera is not None and options.segment:
+        parser.error("--camera reads one digit a frame; leave --segment out")
+    options.do = _TO_DO[asked[0]] if asked else _predict
+    return options
+
+
+def _predict(options: argparse.Namespace, find_model: FindModel) -> int:
     # Heavy imports wait until the arguments are known to be good.
     from edgecnn.device.commands import predict_files
 
-    for line in predict_files(
-        options.images,
-        model=find_model(options.model, options.runtime),
-        runtime=options.runtime,
-        threads=options.threads,
-        as_json=options.json,
-        segment=options.segment,
-        show=options.show,
-    ):
+    for line in predict_files(options.images, segment=options.segment, **_shared(options, find_model)):
         print(line, flush=True)
+    return 0
 
 
-def _doctor() -> int:
+def _watch(options: argparse.Namespace, find_model: FindModel) -> int:
+    from edgecnn.device.commands import watch_folder
+    from edgecnn.device.stop import stopping
+
+    shared = _shared(options, find_model)
+    with stopping() as stop:
+        for said in watch_folder(options.watch, segment=options.segment, stop=stop, **shared):
+            if isinstance(said, DeviceError):
+                _complain(said)
+            else:
+                print(said, flush=True)
+    return stop.exit_code
+
+
+def _camera(options: argparse.Namespace, find_model: FindModel) -> int:
+    from edgecnn.device.commands import watch_camera
+    from edgecnn.device.stop import stopping
+
+    with stopping() as stop:
+        for line in watch_camera(options.camera, stop=stop, **_shared(options, find_model)):
+            print(line, flush=True)
+    return stop.exit_code
+
+
+def _shared(options: argparse.Namespace, find_model: FindModel) -> dict[str, Any]:
+    """Return what is the same whatever is predicted."""
+    return {
+        "model": find_model(options.model, options.runtime),
+        "runtime": options.runtime,
+        "threads": options.threads,
+        "as_json": options.json,
+        "show": options.show,
+        "stats": options.stats,
+        "warn": lambda line: print(f"warning: {line}", file=sys.stderr),
+    }
+
+
+def _self_test(options: argparse.Namespace, _: FindModel) -> int:
+    from edgecnn.device.selftest import self_test
+
+    for line in self_test(options.self_test, runtime=options.runtime, threads=options.threads):
+        print(line, flush=True)
+    return 0
+
+
+def _own_folder() -> Path:
+    """Return the folder of the program that runs."""
+    return Path(sys.argv[0]).resolve().parent
+
+
+def _doctor(_: argparse.Namespace, __: FindModel) -> int:
     """Print what works on this machine; return 0 if an image can be predicted, else 2."""
     from edgecnn.device.doctor import examine
 
     lines, can_start = examine()
     print("\n".join(lines))
     return 0 if can_start else 2
+
+
+def _complain(error: DeviceError) -> None:
+    print(f"error: {error}", file=sys.stderr, flush=True)
+
+
+# By option; without any of them, images are predicted.
+_TO_DO = {"doctor": _doctor, "self_test": _self_test, "watch": _watch, "camera": _camera}

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgecnn.device.errors import DeviceError
-from edgecnn.device.predictor import PlacedPrediction, Predictor
+from edgecnn.device.predictor import PlacedPrediction, Prediction, Predictor, Watch
+
+if TYPE_CHECKING:
+    from edgecnn.device.paper import Gray
+    from edgecnn.device.stop import Stop
+
+NOTHING = "-"  # in place of a label, where no digit is seen
+Warn = Callable[[str], None]
 
 
 def predict_files(
@@ -20,31 +30,133 @@ def predict_files(
     as_json: bool,
     segment: bool = False,
     show: Path | None = None,
+    stats: Path | None = None,
+    warn: Warn = lambda line: None,
 ) -> Iterator[str]:
     """Yield a line an image: ``digit.png  7  0.998``, or JSON with all probabilities; `segment`: a line a digit.
 
-    Images are predicted one by one, so that a bad one stops the rest but loses none before it. `show` is a folder, or
-    a .png for a single image, for a picture of what was seen.
+    A line of what is not to be trusted ends in ``rejected: `` and the reason. Images are predicted one by one, so that
+    a bad one stops the rest but loses none before it. `show` is a folder, or a .png for a single image, for a picture
+    of what was seen. `stats` is a file of counts to add to; `warn` is called with a line for each that is not as in
+    training.
     """
     if show is not None and show.suffix.lower() == ".png" and len(images) > 1:
         raise DeviceError(f"--show: {show} for {len(images)} images; expected a folder; leave .png out")
-    predictor = Predictor(model, runtime=runtime, threads=threads)
-    for image in images:
-        yield from (_page if segment else _digit)(predictor, image, as_json, show)
+    with _counting(model, stats, warn) as count:
+        predictor = Predictor(model, runtime=runtime, threads=threads, watch=count)
+        for image in images:
+            yield from _lines(predictor, image, as_json=as_json, segment=segment, show=show)
+
+
+def watch_folder(
+    folder: Path,
+    *,
+    model: Path,
+    runtime: str | None,
+    threads: int,
+    as_json: bool,
+    segment: bool,
+    show: Path | None,
+    stop: Stop,
+    stats: Path | None = None,
+    warn: Warn = lambda line: None,
+) -> Iterator[str | DeviceError]:
+    """Yield the lines of `predict_files` for what is and arrives in `folder`; a bad file's error stops nothing."""
+    from edgecnn.device.watch import watch
+
+    drawn = None if show is None else show.parent if show.suffix.lower() == ".png" else show
+    if drawn is not None and drawn.resolve() == folder.resolve():
+        raise DeviceError(f"--show: {show} is where --watch looks for pictures; give another folder")
+    with _counting(model, stats, warn) as count:
+        predictor = Predictor(model, runtime=runtime, threads=threads, watch=count)
+        read = partial(_lines, predictor, as_json=as_json, segment=segment, show=show)
+        for path, said in watch(folder, read, wait=stop.wait):
+            is_for_machines = as_json and isinstance(said, DeviceError)
+            yield json.dumps({"image": str(path), "error": str(said)}) if is_for_machines else said
+
+
+def watch_camera(
+    camera: str,
+    *,
+    model: Path,
+    runtime: str | None,
+    threads: int,
+    as_json: bool,
+    show: Path | None,
+    stop: Stop,
+    stats: Path | None = None,
+    warn: Warn = lambda line: None,
+) -> Iterator[str]:
+    """Yield a line when the answer to a camera's frames changes, or JSON for every frame, until `stop` is asked for.
+
+    A frame that is not to be trusted is answered by `NOTHING` and the reason. `show` gets the picture of the last line.
+    """
+    from edgecnn.device.camera import frames
+
+    last = None
+    with _counting(model, stats, warn) as count, frames(camera) as found:
+        predictor = Predictor(model, runtime=runtime, threads=threads, watch=count)
+        for number, gray in enumerate(found):
+            answer, line = _frame(predictor, number, gray, as_json)
+            if as_json or answer != last:
+                if show is not None and answer != NOTHING:
+                    _draw_steps(Path("camera"), gray, answer, show)
+                yield line
+            last = answer
+            if stop.wait(0):
+                return
+
+
+def _frame(predictor: Predictor, number: int, gray: Gray, as_json: bool) -> tuple[str, str]:
+    """Return the answer to a frame, and the line that says it."""
+    name, prediction = f"frame-{number}", predictor.predict(gray)
+    answer = prediction.label if prediction.accepted else NOTHING
+    if as_json or prediction.accepted:
+        return answer, _line(predictor, name, prediction, as_json)
+    return answer, f"{name}\t{NOTHING}\t{prediction.reason}"
+
+
+@contextmanager
+def _counting(model: Path, stats: Path | None, warn: Warn) -> Iterator[Watch | None]:
+    """Give what counts predictions, None without a file for that; say at the end what is not as in training."""
+    if stats is None:
+        yield None
+        return
+    from edgecnn.device.stats import stats_of
+
+    counted = stats_of(model, stats)
+    try:
+        yield counted.add
+    finally:
+        for line in counted.save():
+            warn(f"{stats}: {line}")
+
+
+def _lines(predictor: Predictor, image: Path, *, as_json: bool, segment: bool, show: Path | None) -> Iterator[str]:
+    return (_page if segment else _digit)(predictor, image, as_json, show)
 
 
 def _digit(predictor: Predictor, image: Path, as_json: bool, show: Path | None) -> Iterator[str]:
     prediction = predictor.predict(image)
     if show is not None:
-        from edgecnn.device import show as drawing
         from edgecnn.device.pictures import read_gray
 
-        caption = f"{image.name}: {prediction.label}, probability {prediction.probability:.3f}"
-        drawing.save(drawing.contact_sheet(drawing.steps(read_gray(image)), caption), drawing.place(show, image))
+        refused = f", rejected: {prediction.reason}" if prediction.reason else ""
+        answer = f"{prediction.label}, probability {prediction.probability:.3f}{refused}"
+        _draw_steps(image, read_gray(image), answer, show)
+    yield _line(predictor, str(image), prediction, as_json)
+
+
+def _line(predictor: Predictor, image: str, prediction: Prediction, as_json: bool) -> str:
     if as_json:
-        yield json.dumps({"image": str(image), "runtime": predictor.model.runtime, **asdict(prediction)})
-    else:
-        yield f"{_one_field(image)}\t{prediction.label}\t{prediction.probability:.3f}"
+        return json.dumps({"image": image, "runtime": predictor.model.runtime, **asdict(prediction)})
+    return f"{_one_field(image)}\t{_told(prediction)}"
+
+
+def _draw_steps(image: Path, gray: Gray, answer: str, show: Path) -> None:
+    from edgecnn.device import show as drawing
+
+    drawing.save(drawing.contact_sheet(drawing.steps(gray), f"{image.name}: {answer}"), drawing.place(show, image))
 
 
 def _page(predictor: Predictor, image: Path, as_json: bool, show: Path | None) -> Iterator[str]:
@@ -57,8 +169,7 @@ def _page(predictor: Predictor, image: Path, as_json: bool, show: Path | None) -
     if show is not None:
         from edgecnn.device import show as drawing
 
-        labels = [digit.prediction.label for digit in digits]
-        drawing.save(drawing.boxed_page(gray, page, labels), drawing.place(show, image))
+        drawing.save(drawing.boxed_page(gray, page, [digit.prediction for digit in digits]), drawing.place(show, image))
     if as_json:
         found = [{"row": digit.row, "box": digit.box, **asdict(digit.prediction)} for digit in digits]
         yield json.dumps(
@@ -67,8 +178,13 @@ def _page(predictor: Predictor, image: Path, as_json: bool, show: Path | None) -
     else:
         for digit in digits:
             box = "\t".join(map(str, digit.box))
-            prediction = digit.prediction
-            yield f"{_one_field(image)}\t{digit.row}\t{box}\t{prediction.label}\t{prediction.probability:.3f}"
+            yield f"{_one_field(str(image))}\t{digit.row}\t{box}\t{_told(digit.prediction)}"
+
+
+def _told(prediction: Prediction) -> str:
+    """Return label and probability as fields of a row, and a third that says why if it is not to be trusted."""
+    refused = f"\trejected: {prediction.reason}" if not prediction.accepted else ""
+    return f"{prediction.label}\t{prediction.probability:.3f}{refused}"
 
 
 def _rows(digits: Sequence[PlacedPrediction]) -> list[list[str]]:
@@ -77,6 +193,6 @@ def _rows(digits: Sequence[PlacedPrediction]) -> list[list[str]]:
     return [[digit.prediction.label for digit in digits if digit.row == row] for row in range(count)]
 
 
-def _one_field(image: Path) -> str:
+def _one_field(image: str) -> str:
     """Return a name that may hold a tab or a newline so that a row stays a row."""
-    return str(image).translate({9: "\\t", 10: "\\n", 13: "\\r"})
+    return image.translate({9: "\\t", 10: "\\n", 13: "\\r"})

@@ -1,8 +1,8 @@
-"""What the board's code raises on purpose: one line each (where, got, expected, remedy), exit code 2."""
+"""What the board's code raises on purpose: one line each (where, got, expected, remedy) and an exit code."""
 
 
 class DeviceError(Exception):
-    """Base class of all errors of the device package."""
+    """Base class of all errors of the device package: bad input or something missing, exit code 2."""
 
     exit_code = 2
 
@@ -11,9 +11,19 @@ class ImageError(DeviceError):
     """A file that is no image, or an array that is no picture."""
 
 
+class NoInkError(ImageError):
+    """A picture on which nothing is drawn."""
+
+
 class ModelError(DeviceError):
     """A model file that is absent, damaged, or takes another input than an image."""
 
 
 class RuntimeMissingError(DeviceError):
     """No installed runtime can run the model."""
+
+
+class DifferenceError(DeviceError):
+    """The self-test ran, and this board computes something else than the workstation did: exit code 1."""
+
+    exit_code = 1

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecnn.device.components import Components, Mask, find
-from edgecnn.device.errors import ImageError
+from edgecnn.device.errors import NoInkError
 from edgecnn.device.paper import Gray, Ink, dark_on_light, ink_mask, ink_of, pen_width, shrunk, threshold
 from edgecnn.device.pictures import PHOTO_SIDE
 from edgecnn.device.quantiles import median, quantile
@@ -22,12 +22,19 @@ _WORK_SIDE = 768  # pixels, where there is one digit; enough for one that fills 
 _DARK = 0.7  # of the darkest ink: what is fainter may be a shadow or a rule
 _CUT_OFF = 0.2  # of the digit's area: smaller pieces at the picture's edge belong to what lies beyond it
 _SPECK = 0.03  # of the picture's longer side: what is smaller is noise
+_ALIKE = 0.6  # of the digit's height, or the other way round: a piece that high is another digit ...
+_AS_MUCH = 0.25  # ... if it has as much ink of the digit's ...
+_WIDEST = 1.6  # ... and is no wider than that, of its own height
 _APART = 0.15  # of the digit's longer side: pieces that are further away are not the digit's
 
 
 @dataclass(frozen=True)
 class Steps:
-    """A picture dark on light, its ink, that as a mask, the mask without rules, the digit, and it as uint8 [28, 28]."""
+    """A picture dark on light, its ink, that as a mask, the mask without rules, the digit, and it as uint8 [28, 28].
+
+    `box` is where the digit lies in the picture that was given: left, top, width and height in pixels.
+    `is_one_of_several` says that more of the digit's size stands beside it.
+    """
 
     gray: Gray
     ink: Ink
@@ -35,23 +42,34 @@ class Steps:
     ruleless: Mask
     digit: Mask
     pixels: Gray
+    box: tuple[int, int, int, int]
+    is_one_of_several: bool
 
 
 def find_digit(gray: Gray) -> Steps:
-    """Return the digit in `gray` (uint8 [H, W]) and how it was found; raises `ImageError` where there is no ink."""
-    upright = dark_on_light(shrunk(cut_to_sheet(shrunk(gray, PHOTO_SIDE))[0], _WORK_SIDE))
+    """Return the digit in `gray` (uint8 [H, W]) and how it was found; raises `NoInkError` where there is no ink."""
+    photo = shrunk(gray, PHOTO_SIDE)
+    sheet, top, left = cut_to_sheet(photo)
+    upright = dark_on_light(shrunk(sheet, _WORK_SIDE))
     ink = ink_of(upright, pen=pen_of(ink_of(upright), of_one_digit, bridge=True))
     mask = ink_mask(ink)
     pen = pen_width(mask)
     ruleless = without_rules(mask, pen=pen, is_rule=of_one_digit, bridge=True)
     pen = pen_width(ruleless)
     ruleless = without_rules(ruleless, pen=pen, is_rule=thinner_than(pen), bridge=True)
-    digit = _digit(find(ruleless if ruleless.any() else mask), pen)
+    pieces = find(ruleless if ruleless.any() else mask)
+    chosen = _digit(pieces, pen)
+    digit = pieces.select(chosen)
     rows, columns = np.nonzero(digit)
     is_speck = not len(rows) or max(np.ptp(rows), np.ptp(columns)) < _SPECK * max(digit.shape)
     if is_speck and 2 * len(rows) <= ruleless.sum():  # a small spot alone on clean paper is meant
-        raise ImageError("image: no ink stands out from the paper; expected a digit on paper")
-    return Steps(upright, ink, mask, ruleless, digit, shape_like_mnist(solid(ink, digit)))
+        raise NoInkError("image: no ink stands out from the paper; expected a digit on paper")
+    scale, fine = max(gray.shape) / max(photo.shape), max(sheet.shape) / max(upright.shape)
+    row, column, height, width = (fine * length for length in _extent(digit, pen))
+    left, top, width, height = (round(scale * length) for length in (left + column, top + row, width, height))
+    pixels = shape_like_mnist(solid(ink, digit))
+    several = _is_one_of_several(pieces, chosen, pen)
+    return Steps(upright, ink, mask, ruleless, digit, pixels, (left, top, width, height), several)
 
 
 def pen_of(ink: Ink, is_rule: Choice, *, bridge: bool = False) -> float:
@@ -73,14 +91,20 @@ def solid(ink: Ink, digit: Mask) -> NDArray[np.uint8]:
     return (255 * np.where(near, ink / level, 0).clip(0, 1)).astype(np.uint8)
 
 
-def _digit(pieces: Components, pen: float) -> Mask:
-    """Return the mask of the largest piece, the nearer to the middle the better, and of those that belong to it."""
+def _extent(digit: Mask, pen: float) -> tuple[int, int, int, int]:
+    """Return first row, first column, height and width of a digit, without a rule that hangs on it."""
+    rows, columns = (np.flatnonzero(count > min(FINE * pen, count.max() - 1)) for count in (digit.sum(1), digit.sum(0)))
+    return int(rows[0]), int(columns[0]), int(np.ptp(rows)) + 1, int(np.ptp(columns)) + 1
+
+
+def _digit(pieces: Components, pen: float) -> NDArray[np.bool_]:
+    """Return which pieces [N] are the digit's: the largest, the nearer to the middle the better, and what is its."""
     if not len(pieces.areas):
-        return pieces.labels > 0
+        return np.zeros(0, np.bool_)
     height, width = pieces.labels.shape
     top, left, bottom, right = pieces.boxes.T
     off_middle = ((top + bottom) / height - 1) ** 2 + ((left + right) / width - 1) ** 2
-    at_edge = (top == 0) | (left == 0) | (bottom == height) | (right == width)
+    at_edge = _at_edge(pieces)
     main = int((pieces.areas * np.exp(-off_middle)).argmax())
     is_scrap = pieces.areas < np.where(at_edge, _CUT_OFF, SCRAP) * pieces.areas[main]
     is_scrap |= pieces.areas < FINE * pen * np.maximum(pieces.heights, pieces.widths)
@@ -91,4 +115,24 @@ def _digit(pieces: Components, pen: float) -> Mask:
         box = [top[chosen].min(), left[chosen].min(), bottom[chosen].max(), right[chosen].max()]
         apart = np.maximum.reduce([top - box[2], left - box[3], box[0] - bottom, box[1] - right])
         chosen |= (apart <= reach) & ~is_scrap
-    return pieces.select(chosen)
+    return chosen
+
+
+def _is_one_of_several(pieces: Components, chosen: NDArray[np.bool_], pen: float) -> bool:
+    """Return whether another piece that lies whole in the picture is as high and as much as the digit, nearly."""
+    if not chosen.any():
+        return False
+    top, _, bottom, _ = pieces.boxes[chosen].T
+    height, area = bottom.max() - top.min(), pieces.areas[chosen].sum()
+    is_alike = (pieces.heights >= _ALIKE * height) & (pieces.heights <= height / _ALIKE)
+    is_alike &= (pieces.widths <= _WIDEST * pieces.heights) & (pieces.areas >= _AS_MUCH * area)
+    is_alike &= pieces.areas >= 2 * FINE * pen * pieces.heights
+    return bool((is_alike & ~chosen & ~_at_edge(pieces)).any())
+
+
+def _at_edge(pieces: Components) -> NDArray[np.bool_]:
+    """Return which pieces [N] touch the picture's edge, and may go on beyond it."""
+    top, left, bottom, right = pieces.boxes.T
+    height, width = pieces.labels.shape
+    touches: NDArray[np.bool_] = (top == 0) | (left == 0) | (bottom == height) | (right == width)
+    return touches

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecnn.device.canonical import SIDE, checked_gray
-from edgecnn.device.errors import ImageError, ModelError
+from edgecnn.device.decision import SEVERAL, calibrated, read_decision, reasons_to_refuse
+from edgecnn.device.errors import ImageError, ModelError, NoInkError
 from edgecnn.device.plain import read_plain
-from edgecnn.device.preprocessing import to_mnist
+from edgecnn.device.preprocessing import look
 from edgecnn.device.runtimes import LoadedModel, TensorSpec, load, read_record
 
 if TYPE_CHECKING:
@@ -28,8 +29,9 @@ INPUT_SHAPE = (SIDE, SIDE, 1)
 class Prediction:
     """A class, how sure the network is of it, and the probabilities of all classes in the model's order.
 
-    `accepted` says whether to trust it, `reason` why not (empty if accepted); `timings_us` what each step took in
-    microseconds: "read" the file, "preprocess" the picture, "infer".
+    The probabilities are calibrated where the model's record says how. `accepted` says whether to trust it, `reason`
+    why not (empty if accepted): no ink, several digits, and, where the record says what is typical, no digit or not
+    sure; `timings_us` what each step took in microseconds: "read" the file, "preprocess" the picture, "infer", "judge".
     """
 
     label: str
@@ -38,6 +40,9 @@ class Prediction:
     accepted: bool = True
     reason: str = ""
     timings_us: dict[str, float] = field(default_factory=dict, compare=False)
+
+
+Watch = Callable[[NDArray[np.uint8], Prediction], None]
 
 
 @dataclass(frozen=True)
@@ -56,10 +61,18 @@ class Predictor:
     """Classifies images with one model file.
 
     Input and output types, scale and zero point are read from the model; class names from the record beside it,
-    else they are "0", "1", ... Raises `ModelError` when the model does not take a 28x28x1 image.
+    else they are "0", "1", ..., and when to trust it. `watch` is called with the canonical image and the prediction
+    made of it, each time. Raises `ModelError` when the model does not take a 28x28x1 image.
     """
 
-    def __init__(self, model: str | Path | LoadedModel, *, runtime: str | None = None, threads: int = 1) -> None:
+    def __init__(
+        self,
+        model: str | Path | LoadedModel,
+        *,
+        runtime: str | None = None,
+        threads: int = 1,
+        watch: Watch | None = None,
+    ) -> None:
         self.model = model if isinstance(model, LoadedModel) else load(Path(model), runtime=runtime, threads=threads)
         path = self.model.path
         self.input, self.output = image_classifier(self.model)
@@ -67,19 +80,20 @@ class Predictor:
         self.labels = _labels(path, self.output.shape[1], record)
         _check_contract(path, self.input, record)
         self._encoding = input_encoding(self.input)
+        self._decision = read_decision(record, classes=len(self.labels), where=path)
+        self._watch = watch
 
     def predict(self, image: str | Path | NDArray[np.uint8]) -> Prediction:
         """Return the prediction for an image file, or for a uint8 array [H, W] of any size."""
         timings_us: dict[str, float] = {}
         with _timed(timings_us, "read"):
             gray = _gray(image)
-        try:
-            with _timed(timings_us, "preprocess"):
-                pixels = to_mnist(gray)
-        except ImageError as error:  # it does not know the file
-            where = "image" if isinstance(image, np.ndarray) else str(image)
-            raise ImageError(str(error).replace("image", where, 1)) from None
-        return self._prediction(pixels, timings_us)
+        with _timed(timings_us, "preprocess"):
+            try:
+                pixels, is_one_of_several = look(gray)
+            except NoInkError:
+                pixels, is_one_of_several = np.zeros((SIDE, SIDE), np.uint8), False
+        return self._prediction(pixels, timings_us, refused=SEVERAL if is_one_of_several else "")
 
     def predict_page(self, image: str | Path | NDArray[np.uint8]) -> list[PlacedPrediction]:
         """Return a prediction for each of several digits, rows from top to bottom and each from left to right."""
@@ -95,21 +109,30 @@ class Predictor:
         """Return a prediction per image, in order."""
         return [self.predict(image) for image in images]
 
-    def _prediction(self, pixels: NDArray[np.uint8], timings_us: dict[str, float]) -> Prediction:
-        """Return the prediction for one canonical image uint8 [28, 28]."""
+    def _prediction(self, pixels: NDArray[np.uint8], timings_us: dict[str, float], *, refused: str = "") -> Prediction:
+        """Return the prediction for one canonical image uint8 [28, 28], `refused` for a reason or judged here."""
         with _timed(timings_us, "infer"):
-            probabilities = self.probabilities(pixels[None, :, :, None])[0]
-        if probabilities.min() < -0.01 or not 0.9 < probabilities.sum() < 1.1:  # int8 scores add up to 1 nearly
+            raw = self.probabilities(pixels[None, :, :, None])
+        if raw.min() < -0.01 or not 0.9 < raw.sum() < 1.1:  # int8 scores add up to 1 nearly
             raise ModelError(
-                f"{self.model.path}: scores from {probabilities.min():.3g} to {probabilities.max():.3g} are no "
-                f"probabilities; give a model that ends in softmax"
+                f"{self.model.path}: scores from {raw.min():.3g} to {raw.max():.3g} are no probabilities; "
+                f"give a model that ends in softmax"
             )
-        best = int(probabilities.argmax())
-        all_of_them = tuple(map(float, probabilities))
-        return Prediction(self.labels[best], all_of_them[best], all_of_them, timings_us=timings_us)
+        with _timed(timings_us, "judge"):
+            probabilities = calibrated(raw, self._decision)
+            reason = refused or reasons_to_refuse(pixels[None], probabilities, self.labels, self._decision)[0]
+        best = int(probabilities[0].argmax())
+        all_of_them = tuple(map(float, probabilities[0]))
+        prediction = Prediction(self.labels[best], all_of_them[best], all_of_them, not reason, reason, timings_us)
+        if self._watch is not None:
+            self._watch(pixels, prediction)
+        return prediction
 
     def probabilities(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return class probabilities [N, classes] of canonical images uint8 [N, 28, 28, 1], one inference each."""
+        """Return the network's own class probabilities [N, classes] of canonical images uint8 [N, 28, 28, 1].
+
+        One inference each, and not calibrated.
+        """
         encoded = self.encode(pixels)
         raw = np.concatenate([self.model.invoke([encoded[i : i + 1]])[0] for i in range(len(encoded))])
         return decode_output(raw, self.output)

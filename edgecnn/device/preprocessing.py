@@ -12,11 +12,17 @@ def to_mnist(gray: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return `gray` (uint8 [H, W], ink darker or lighter than the paper) as uint8 [28, 28] in MNIST's convention.
 
     A canonical image passes through unchanged; of any other the digit is found and brought into that shape. Raises
-    `ImageError` for an array that is no picture and for one without ink.
+    `ImageError` for an array that is no picture, and `NoInkError`, which is one, for a picture without ink.
     """
+    return look(gray)[0]
+
+
+def look(gray: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], bool]:
+    """Return what `to_mnist` does, and whether more digits stand beside that one; of a canonical image nobody asks."""
     as_it_is = canonical(gray)
     if as_it_is is not None:
-        return as_it_is
+        return as_it_is, False
     from edgecnn.device.photo import find_digit  # Pillow, and ten modules that a canonical image does without
 
-    return find_digit(gray).pixels
+    steps = find_digit(gray)
+    return steps.pixels, steps.is_one_of_several

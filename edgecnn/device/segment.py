@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecnn.device.components import Components, Mask, find
+from edgecnn.device.errors import ImageError
 from edgecnn.device.paper import Gray, Ink, dark_on_light, ink_mask, ink_of, pen_width, shrunk
-from edgecnn.device.photo import FINE, SCRAP, pen_of, solid
+from edgecnn.device.photo import FINE, SCRAP, find_digit, pen_of, solid
 from edgecnn.device.pictures import PHOTO_SIDE
 from edgecnn.device.quantiles import median
 from edgecnn.device.rules import longer_than, without_rules, without_scraps
@@ -20,6 +21,10 @@ from edgecnn.device.sheet import cut_to_sheet
 _LEAST, _MOST = 0.5, 2.0  # of the usual height: what is lower or higher is no digit of this page
 _SMALLEST = 1 / 150  # of the page's longer side: what is lower is no digit of any page
 _LARGEST = 1 / 2  # of the page's shorter side
+_TALL = 1 / 3  # of the page's shorter side: writing so large gets room around it
+_BOLD = 1 / 30  # of its own height is the pen of a digit at least; rules and frames are finer
+_MOSTLY = 0.6  # of the ink
+_ROOM = 3.0  # of the height of large writing, on each side
 _WIDEST = 1.6  # of its own height; a digit is rarely wider
 _USUAL_WIDTH = 0.75  # of its own height
 _LINE = 8.0  # of its own height: what is wider is not even several digits that touch
@@ -71,7 +76,8 @@ def find_digits(gray: Gray) -> Page:
     """Return the digits in `gray` (uint8 [H, W]), rows from top to bottom and each from left to right."""
     photo = shrunk(gray, PHOTO_SIDE)
     sheet, top, left = cut_to_sheet(photo)
-    upright = dark_on_light(sheet)
+    upright, room = _with_room(dark_on_light(sheet))
+    top, left = top - room, left - room
     ink = ink_of(upright)
     tables = longer_than(_TABLE * min(ink.shape))
     ink = ink_of(upright, pen=pen_of(ink, tables))
@@ -89,7 +95,33 @@ def find_digits(gray: Gray) -> Page:
         for row, line in enumerate(rows_of(glyphs, usual))
         for glyph in line
     ]
-    return Page(upright, ink, mask, ruleless, digits)
+    return Page(upright, ink, mask, ruleless, digits or _alone(gray))
+
+
+def _alone(gray: Gray) -> list[Found]:
+    """Return the one digit of a picture that is no page, if there is any."""
+    try:
+        steps = find_digit(gray)
+    except ImageError:
+        return []
+    return [Found(steps.box, 0, steps.pixels)]
+
+
+def _with_room(upright: Gray) -> tuple[Gray, int]:
+    """Return a page with paper around it, and how much in pixels, where large writing fills it; else the page and 0.
+
+    What is a rule, and what too large for a digit, is told by the page's size: a strip that is cut close says nothing.
+    """
+    mask = ink_mask(ink_of(upright))
+    pieces = find(mask)
+    is_tall = pieces.heights >= _TALL * min(mask.shape)
+    tall = pieces.select(is_tall)
+    height = float(pieces.heights[is_tall].max(initial=0))
+    if not height or tall.sum() < _MOSTLY * mask.sum() or pen_width(tall) < _BOLD * height:
+        return upright, 0
+    room = round(_ROOM * height)
+    border = np.concatenate([upright[0], upright[-1], upright[:, 0], upright[:, -1]])
+    return np.pad(upright, room, constant_values=np.uint8(median(border))), room
 
 
 def _parts(mask: Mask, usual: float, pen: float) -> Mask:

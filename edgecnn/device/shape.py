@@ -19,7 +19,12 @@ def shape_like_mnist(ink: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return the ink of one digit, uint8 [H, W] with 255 inside strokes and 0 around it, as uint8 [28, 28]."""
     for change in (_less_slanted, _less_thin):
         ink = change(_boxed(_cropped(ink), BOX * _FINE))
-    return centred(_boxed(_cropped(ink), BOX))
+    return in_box(_cropped(ink))
+
+
+def in_box(ink: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return ink cut to its box, uint8 [H, W], scaled so that its longer side is 20 pixels, centred in 28x28."""
+    return centred(_boxed(ink, BOX))
 
 
 def centred(box: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -85,7 +90,8 @@ def _grown_by_a_cross(image: Image.Image) -> Image.Image:
 
 
 def _cropped(ink: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    rows, columns = (np.flatnonzero((ink > 127).any(axis=axis)) for axis in (1, 0))
+    level = min(127, int(ink.max()) // 2)  # a line of a pixel's width fades where it is sheared
+    rows, columns = (np.flatnonzero((ink > level).any(axis=axis)) for axis in (1, 0))
     return ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 

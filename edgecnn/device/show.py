@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from edgecnn.device.canonical import canonical
-from edgecnn.device.errors import DeviceError
+from edgecnn.device.errors import DeviceError, NoInkError
 from edgecnn.device.paper import Gray
 from edgecnn.device.photo import find_digit
-from edgecnn.device.segment import Page
+
+if TYPE_CHECKING:
+    from edgecnn.device.predictor import Prediction
+    from edgecnn.device.segment import Page
 
 _TILE = 280
 _TITLE = 18
-_FOUND = (0, 140, 60)
+_FOUND, _READ, _REJECTED = (0, 140, 60), (200, 0, 0), (150, 150, 150)
 
 
 def steps(gray: Gray) -> list[tuple[str, Gray]]:
     """Return a title and a picture for every step from `gray` (uint8 [H, W]) to what the network gets."""
-    as_it_is = canonical(gray)
-    if as_it_is is not None:
-        return [("the image", gray), ("28x28, as it is", as_it_is)]
-    found = find_digit(gray)
+    try:
+        as_it_is = canonical(gray)
+        if as_it_is is not None:
+            return [("the image", gray), ("28x28, as it is", as_it_is)]
+        found = find_digit(gray)
+    except NoInkError:
+        return [("the image", gray)]
     white = np.uint8(255)
     return [
         ("the image", gray),
@@ -40,10 +48,10 @@ def contact_sheet(pictures: list[tuple[str, Gray]], caption: str) -> Image.Image
     """Return titled pictures in a row, each scaled into a tile, under a caption."""
     sheet = Image.new("L", (len(pictures) * _TILE, _TILE + 2 * _TITLE), 255)
     draw = ImageDraw.Draw(sheet)
-    draw.text((4, 2), caption, fill=0, font=ImageFont.load_default(_TITLE - 6))
+    draw.text((4, 2), _drawable(caption), fill=0, font=_font(_TITLE - 6))
     for number, (title, picture) in enumerate(pictures):
         left = number * _TILE
-        draw.text((left + 4, _TITLE + 2), title, fill=0, font=ImageFont.load_default(_TITLE - 6))
+        draw.text((left + 4, _TITLE + 2), title, fill=0, font=_font(_TITLE - 6))
         scale = (_TILE - 4) / max(picture.shape)
         size = [max(1, round(length * scale)) for length in (picture.shape[1], picture.shape[0])]
         how = Image.Resampling.NEAREST if scale > 1 else Image.Resampling.BOX
@@ -51,16 +59,17 @@ def contact_sheet(pictures: list[tuple[str, Gray]], caption: str) -> Image.Image
     return sheet
 
 
-def boxed_page(gray: Gray, page: Page, labels: list[str]) -> Image.Image:
-    """Return the page in color with a box and its label around every digit found."""
+def boxed_page(gray: Gray, page: Page, predictions: Sequence[Prediction]) -> Image.Image:
+    """Return the page in color with a box and its label around every digit found, in gray what was rejected."""
     picture = Image.fromarray(gray).convert("RGB")
     draw = ImageDraw.Draw(picture)
-    for digit, label in zip(page.digits, labels, strict=True):
+    for digit, prediction in zip(page.digits, predictions, strict=True):
+        box, ink = (_FOUND, _READ) if prediction.accepted else (_REJECTED, _REJECTED)
         left, top, width, height = digit.box
         line = max(1, height // 25)
-        draw.rectangle([left - line, top - line, left + width + line, top + height + line], outline=_FOUND, width=line)
-        font = ImageFont.load_default(max(10, round(height * 0.45)))
-        draw.text((left + width + 2 * line, top - line), label, fill=(200, 0, 0), font=font)
+        draw.rectangle([left - line, top - line, left + width + line, top + height + line], outline=box, width=line)
+        font = _font(max(10, round(height * 0.45)))
+        draw.text((left + width + 2 * line, top - line), _drawable(prediction.label), fill=ink, font=font)
     return picture
 
 
@@ -76,3 +85,16 @@ def save(picture: Image.Image, path: Path) -> None:
 def place(show: Path, image: Path) -> Path:
     """Return where the picture of `image` goes: `show` itself where it ends in .png, else a file in that folder."""
     return show if show.suffix.lower() == ".png" else show / f"{image.name}.steps.png"
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Return Pillow's own font; before version 10.1, which Debian 12 still has not, it has one small size."""
+    try:
+        return ImageFont.load_default(size)
+    except TypeError:
+        return ImageFont.load_default()
+
+
+def _drawable(text: str) -> str:
+    """Return `text` with a question mark for what the small font has no picture of."""
+    return text.encode("latin-1", "replace").decode("latin-1")

@@ -13,11 +13,13 @@ from pathlib import Path
 from edgecnn import extras
 from edgecnn.artifact import Run
 from edgecnn.config import SCHEMES, RunConfig
+from edgecnn.pipeline.bundles import bundle_files, export_bundle
 from edgecnn.pipeline.c_files import export_c
 from edgecnn.pipeline.comparing import compare, compared
 from edgecnn.pipeline.compressing import cluster, prune, train_quantized, why_not_quantized
 from edgecnn.pipeline.conversion import AUTO, Target
 from edgecnn.pipeline.cost import Inspection, float32_beside, images_to_compare, inspected
+from edgecnn.pipeline.deciding import decide, decision_line
 from edgecnn.pipeline.exports import copy_released, export, export_model, pack_predictor
 from edgecnn.pipeline.measure import a_look, bench, bench_run, check_budget
 from edgecnn.pipeline.release import release
@@ -48,12 +50,16 @@ __all__ = [
     "begin",
     "bench",
     "bench_run",
+    "bundle_files",
     "check_budget",
     "cluster",
     "compare",
     "compared",
     "copy_released",
+    "decide",
+    "decision_line",
     "export",
+    "export_bundle",
     "export_c",
     "export_model",
     "float32_beside",

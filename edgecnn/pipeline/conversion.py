@@ -33,7 +33,7 @@ class Target:
 
     def __post_init__(self) -> None:
         if self.form not in SCHEMES:
-            raise unknown("format", self.form, (*SCHEMES, "c", "pyz"))
+            raise unknown("format", self.form, (*SCHEMES, "bundle", "c", "pyz"))
         if self.scheme not in SCHEMES[self.form]:
             raise unknown(f"scheme for {self.form}", self.scheme, SCHEMES[self.form])
         if self.dynamic_batch and self.form == "tflite":

@@ -11,10 +11,14 @@ from edgecnn.artifact import Record, Run
 from edgecnn.config import CALIBRATED, RunConfig
 from edgecnn.errors import ArtifactError, GateError
 from edgecnn.pipeline.conversion import AUTO, Target, converted, predictions
+from edgecnn.pipeline.deciding import decision
 from edgecnn.pipeline.sensitivity import float_layers
 from edgecnn.pipeline.workspace import Workspace, described_data, figures_of, is_complete, parent_hashes, recorded_model
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from edgecnn.data import DataSet
 
 _RUNTIME_EXTRAS = {"tflite": "litert", "onnx": "ort"}
@@ -98,7 +102,7 @@ def _export_to(path: Path, model: Any, parent: Path, recipe: str, target: Target
     extras.require("train", _RUNTIME_EXTRAS[target.form], needed_by=f"export --format {target.form}")
     content = converted(model, target, work)
     _check_zeros(path, content, model, recipe)
-    given, metrics = _compared(path, content, model, work)
+    given, metrics, probabilities = _compared(path, content, model, work)
     layers = inspect.inspect_bytes(content, path.suffix, where=str(path))
     record = Record(
         stage="export",
@@ -119,7 +123,7 @@ def _export_to(path: Path, model: Any, parent: Path, recipe: str, target: Target
         metrics=metrics,
     )
     _check_drop(record, work.config)
-    artifact.keep(path, content, record)
+    artifact.keep(path, content, replace(record, decision=decision(work, probabilities)))
 
 
 def _check_zeros(path: Path, content: bytes, model: Any, recipe: str) -> None:
@@ -136,8 +140,13 @@ def _check_zeros(path: Path, content: bytes, model: Any, recipe: str) -> None:
         )
 
 
-def _compared(path: Path, content: bytes, model: Any, work: Workspace) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Run `content` in its runtime against its Keras parent on validation; return (input description, metrics)."""
+def _compared(
+    path: Path, content: bytes, model: Any, work: Workspace
+) -> tuple[dict[str, Any], dict[str, Any], NDArray[np.float32]]:
+    """Run `content` in its runtime against its Keras parent on validation.
+
+    Return the description of its input, metrics, and its class probabilities [N, classes].
+    """
     from edgecnn import _tf
     from edgecnn.bench.accuracy import accuracy_delta
     from edgecnn.bench.parity import compare
@@ -149,11 +158,9 @@ def _compared(path: Path, content: bytes, model: Any, work: Workspace) -> tuple[
     parity = compare(reference, got)
     spec = predictor.input
     unit_range = [0, 1] if spec.dtype == "float32" else [0, 255]
-    return {"shape": list(spec.shape), "dtype": spec.dtype, "range": unit_range}, {
-        **figures_of(delta),
-        "top1_agreement": parity.top1_agreement,
-        "max_abs_error": parity.max_abs_error,
-    }
+    given = {"shape": list(spec.shape), "dtype": spec.dtype, "range": unit_range}
+    agreement = {"top1_agreement": parity.top1_agreement, "max_abs_error": parity.max_abs_error}
+    return given, {**figures_of(delta), **agreement}, got
 
 
 def _check_drop(record: Record, config: RunConfig) -> None:

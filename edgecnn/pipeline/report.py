@@ -118,6 +118,12 @@ _ROW = {
     **dict.fromkeys(("ratio_to_baseline", "cold_start_ms", "rss_over_python_bytes"), _NUMBER.or_null()),
     **dict.fromkeys(("top1", "mcnemar_p", "top1_agreement"), _SHARE.or_null()),
 }
+# What rows have since models have a rule of what to refuse; older ones do not.
+_COVERED = {"coverage": _SHARE, "top1": _SHARE}
+_SINCE_RULES = {
+    **dict.fromkeys(("accepted", "top1_accepted"), _SHARE.or_null()),
+    "coverage": _Kind("a list of shares", _list_of(lambda value: _is_like(value, _COVERED))).or_null(),
+}
 _BIN = {"confidence": _SHARE, "top1": _SHARE, "images": _COUNT}
 
 
@@ -133,6 +139,7 @@ def _faults(measured: dict[str, Any]) -> Iterator[str]:
         yield from _misfits(row, _ROW, place)
         accuracy = _accuracy_kinds(data) if row["top1"] is not None else dict.fromkeys(("first_100_wrong",), _NOTHING)
         yield from _misfits(row, accuracy, place)
+        yield from _misfits(row, {key: kind for key, kind in _SINCE_RULES.items() if key in row}, place)
 
 
 _NOTHING = _Kind("null, as top1 is", lambda value: value is None)
@@ -215,6 +222,7 @@ def _pictures(
         return
     described = measured["data"]
     yield from _accuracy(row, described)
+    yield from _coverage(row)
     if data is not None and (data.sha256, len(data.test)) == (described["sha256"], described["test_images"]):
         yield from _images(row, data, described["labels"])
     yield _layers(opened, row)
@@ -282,6 +290,29 @@ def _accuracy(row: dict[str, Any], data: dict[str, Any]) -> Iterator[Picture]:
         f"{row['calibration_error']:.4f} over 15 bins of equal width.",
         lambda theme: figures.calibration(row["calibration"], theme),
         alt=_sure(row["calibration"], row["calibration_error"]),
+    )
+
+
+def _coverage(row: dict[str, Any]) -> Iterator[Picture]:
+    """Yield what is accepted, of a row that was measured since there is a rule for it."""
+    from edgecnn.report import figures
+    from edgecnn.report.page import picture
+
+    curve = row.get("coverage")
+    if not curve:
+        return
+    accepted = None if row.get("accepted") is None else (row["accepted"], row["top1_accepted"])
+    rule = (
+        "The record has no rule of what to refuse: edgecnn decide."
+        if accepted is None
+        else f"The record's rule accepts {accepted[0]:.2%} of them, the dot, and {accepted[1]:.2%} of these are right."
+    )
+    yield picture(
+        "coverage",
+        "What is accepted",
+        f"Top-1 of the test images of which the model is surest, by how many these are. {rule}",
+        lambda theme: figures.coverage(curve, accepted, theme),
+        alt="; ".join(f"{one['coverage']:.1%} of the images: {one['top1']:.2%} right" for one in curve) + f". {rule}",
     )
 
 

@@ -34,6 +34,7 @@ def row(
         "error": m.error,
         "note": _note(m, record),
         **_accuracy(m, data, baseline),
+        **_acceptance(m, record, data),
         "drop_pp": record and record.metrics.get("drop_pp"),
         **parity.parity_of(m, reference),
         "sha256": artifact.sha256(content),
@@ -94,6 +95,25 @@ def _accuracy(m: Measurement, data: DataSet | None, baseline: Measurement | None
         [asdict(mistake) for mistake in accuracy.worst_mistakes(m.probabilities, labels)] if sure else None,
     )  # fmt: skip
     return dict(zip(_ACCURACY, values, strict=True))
+
+
+def _acceptance(m: Measurement, record: Record | None, data: DataSet | None) -> dict[str, Any]:
+    """Return what the record's rule accepts of the test images, and top-1 of the surest of them, share by share."""
+    from edgecnn.bench import acceptance, accuracy
+    from edgecnn.device.decision import read_decision
+
+    keys = ("accepted", "top1_accepted", "coverage")
+    if data is None or m.probabilities is None or not accuracy.are_probabilities(m.probabilities):
+        return dict.fromkeys(keys)
+    kept = {"decision": record.decision} if record else {}
+    decision = read_decision(kept, classes=len(data.labels), where=m.model)
+    test = acceptance.applied(decision, m.probabilities, data.test.images[..., 0], data.labels)
+    right = test.probabilities.argmax(axis=1) == data.test.labels
+    curve = [asdict(one) for one in acceptance.coverage_curve(test.probabilities, data.test.labels)]
+    if not kept.get("decision") or not test.accepted.any():
+        return dict(zip(keys, (None, None, curve), strict=True))
+    values = (float(test.accepted.mean()), float(right[test.accepted].mean()), curve)
+    return dict(zip(keys, values, strict=True))
 
 
 def _mcnemar(m: Measurement, baseline: Measurement | None, data: DataSet) -> float | None:

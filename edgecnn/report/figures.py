@@ -228,6 +228,18 @@ def calibration(curve: Sequence[dict[str, float]], theme: Theme) -> Figure:
     return figure
 
 
+def coverage(curve: Sequence[dict[str, float]], accepted: tuple[float, float] | None, theme: Theme) -> Figure:
+    """Draw top-1 of the surest images against their share, and as a dot the share the rule accepts with its top-1."""
+    figure, (ax,) = blank(theme, height_in=3.6)
+    x, y = ([one[key] * 100 for one in curve] for key in ("coverage", "top1"))
+    ax.plot(x, y, color=theme.series[0], marker="o", markersize=4, linewidth=1)
+    if accepted is not None:
+        ax.scatter([accepted[0] * 100], [accepted[1] * 100], s=60, color=theme.series[1], zorder=3)
+    ax.set_xlabel("share of the test images, the surest first, %")
+    ax.set_ylabel("top-1 %")
+    return figure
+
+
 def first_images(
     images: NDArray[np.uint8], truth: Sequence[int], predicted: Sequence[int], labels: Sequence[str], theme: Theme
 ) -> Figure:

@@ -55,6 +55,8 @@ REPORT_COLUMNS = (
         lambda row: row["mcnemar_p"],
         ".2g",
     ),
+    Column("accepted %", "of the test images, by the record's rule", lambda row: row.get("accepted"), ".1f", 100),
+    Column("of these %", "accuracy on what is accepted", lambda row: row.get("top1_accepted"), ".2f", 100),
     Column(
         "wrong of first 100",
         "mistakes among the first 100 test images, or all where there are fewer",

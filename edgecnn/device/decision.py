@@ -1,0 +1,107 @@
+"""Whether to trust a prediction: calibrated probabilities, and a rule that refuses, both as the model's record says.
+
+Where a record says nothing, probabilities are the network's own and only what shows in the picture is refused: no ink,
+or several digits where one is asked for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecnn.device.errors import ModelError
+from edgecnn.device.typicality import Layer, log_probabilities, unpacked
+
+Floats = NDArray[np.float32]
+NO_INK = "no ink on the paper"
+SEVERAL = "several digits; use --segment"
+NO_DIGIT = "looks like no digit"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What was fitted on validation images.
+
+    Probabilities are raised to 1 / `temperature` after those below `floor` were raised to it. Refused is what has a
+    calibrated probability below `least_probability`, or is less typical of its class than `least_typicality`, which is
+    the log of a probability that `layers` give; there are none where nothing is known of what is typical.
+    """
+
+    temperature: float = 1.0
+    floor: float = 0.0
+    least_probability: float = 0.0
+    least_typicality: float = -math.inf
+    layers: tuple[Layer, ...] = ()
+
+
+def read_decision(record: dict[str, Any], *, classes: int, where: Path) -> Decision:
+    """Return the decision in a record; raises `ModelError` when what stands there is none for so many classes."""
+    kept = record.get("decision") or {}
+    if not kept:
+        return Decision()
+    try:
+        names = ("temperature", "floor", "least_probability", "least_typicality")
+        temperature, floor, least_probability, least_typicality = (float(kept[name]) for name in names)
+        layers = unpacked(kept["layers"])
+        decision = Decision(temperature, floor, least_probability, least_typicality, layers)
+        blank = log_probabilities(np.zeros((1, 28, 28), np.uint8), decision.layers)
+        is_sound = decision.temperature > 0 and 0 <= decision.floor < 0.5 and blank.shape == (1, classes + 1)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise ModelError(f"{where}: decision in its record cannot be read ({error}); copy the record again") from None
+    if not is_sound:
+        raise ModelError(f"{where}: decision in its record is not one for {classes} classes; copy the record again")
+    return decision
+
+
+def calibrated(probabilities: Floats, decision: Decision) -> Floats:
+    """Return class probabilities [N, classes] at the decision's temperature; each row adds up to 1.
+
+    C. Guo et al., "On Calibration of Modern Neural Networks" (2017). The log of a probability is the score but for a
+    constant; an integer model's are steps of 1/256, so that 0 means below half a step: the floor stands for that.
+    """
+    if decision.temperature == 1 and not decision.floor:
+        return probabilities
+    logs = np.log(np.maximum(probabilities, max(decision.floor, 1e-30))).astype(np.float64) / decision.temperature
+    powers = np.exp(logs - logs.max(axis=1, keepdims=True))
+    own: Floats = (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
+    return own
+
+
+def reasons_to_refuse(
+    pixels: NDArray[np.uint8], probabilities: Floats, labels: Sequence[str], decision: Decision
+) -> list[str]:
+    """Return for each canonical image uint8 [N, 28, 28] with its calibrated probabilities why to refuse it, or ""."""
+    typical = typicality(pixels, decision)
+    return [
+        _reason(bool(image.any()), own, logs, labels, decision)
+        for image, own, logs in zip(pixels, probabilities, typical, strict=True)
+    ]
+
+
+def typicality(pixels: NDArray[np.uint8], decision: Decision) -> Floats:
+    """Return the log of how typical each image is of each class, and of none: [N, classes + 1]; [N, 0] if not known."""
+    return log_probabilities(pixels, decision.layers) if decision.layers else np.zeros((len(pixels), 0), np.float32)
+
+
+def _reason(has_ink: bool, own: Floats, typical: Floats, labels: Sequence[str], decision: Decision) -> str:
+    if not has_ink:
+        return NO_INK
+    best = int(own.argmax())
+    second = int(np.delete(own, best).argmax())
+    second += second >= best
+    if len(typical) and typical[best] < decision.least_typicality:
+        likely = int(typical.argmax())
+        if likely == len(labels):
+            return NO_DIGIT
+        return _not_sure(labels, best, second if likely == best else likely)
+    return _not_sure(labels, best, second) if own[best] < decision.least_probability else ""
+
+
+def _not_sure(labels: Sequence[str], best: int, other: int) -> str:
+    return f"not sure: {labels[best]} or {labels[other]}"

@@ -1,0 +1,147 @@
+"""The bundle of a model file: composed of what lies around it, written as a folder and as one archive."""
+
+from __future__ import annotations
+
+import json
+import re
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgecnn import artifact, extras
+from edgecnn.artifact import Record
+from edgecnn.errors import ArtifactError
+
+if TYPE_CHECKING:
+    from edgecnn.device import Predictor
+
+_IMAGE = "seven.png"
+_LIBRARY = "libmodel.so"  # the C library: put in where it lies beside the model
+_PLAIN_NAME = re.compile(r"[\w.-]+", re.ASCII)
+_EXTRAS = {".tflite": "litert", ".onnx": "ort"}
+# What scores of the same file may differ by from CPU to CPU. Between LiteRT's kernels (XNNPACK, optimized, reference),
+# and ONNX Runtime with and without fusing, the released models' scores of the self-test's images differ by up to
+# 0.055 where they compute in integers, whose sums are rounded otherwise, and by up to 7e-7 in floats.
+_TOLERANCE = {"float32": 1e-4, "float16": 0.01}  # a CPU with half-precision arithmetic may use it
+_TOLERANCE_OF_ROUNDED = 0.1
+
+
+def export_bundle(model: Path, *, out: Path, name: str) -> tuple[Path, Path]:
+    """Write the bundle of a .tflite or .onnx file, which must have its record; return the folder and the archive.
+
+    They are ``out/name`` and ``out/name.tar.gz``, `name` without what a shell would have quoted, and replace former
+    ones when they are complete. Raises `ArtifactError` for a file without a record or with another one's, and where
+    `out/name` is no former bundle.
+    """
+    from edgecnn.export.bundle import to_tar_gz
+
+    name = "-".join(_PLAIN_NAME.findall(name)).strip("-.") or "bundle"
+    folder = out / name
+    _check_replaceable(folder)
+    files = bundle_files(model, name=name)
+    artifact.write_folder(folder, files)
+    archive = out / f"{name}.tar.gz"
+    artifact.write_atomic(archive, to_tar_gz(files, name=name))
+    return folder, archive
+
+
+def bundle_files(model: Path, *, name: str) -> dict[str, bytes]:
+    """Return the content of every file of the bundle of `model`, whose scores are computed here, by file name."""
+    from edgecnn.device import Predictor
+    from edgecnn.device.ladder import LADDER
+    from edgecnn.export.bundle import bundle
+
+    if _PLAIN_NAME.fullmatch(model.name) is None:
+        raise ArtifactError(
+            f"export bundle {model}: expected a name of letters a to z, digits, dots, - and _, as checksums name it; "
+            f"rename it and its record"
+        )
+    extras.require(_EXTRAS[model.suffix], needed_by="export --format bundle")
+    record = artifact.checked(model)
+    predictor = Predictor(model)
+    package = LADDER[predictor.model.runtime].package
+    return bundle(
+        {**_model_files(model), **_self_test_files(predictor, record)},
+        model=model.name,
+        labels=predictor.labels,
+        script=artifact.for_the_board("predict.py").read_text(),
+        versions={name: _version(name) for name in ("numpy", "pillow", package)},
+        facts=_facts(model, record),
+        name=name,
+    )
+
+
+def _model_files(model: Path) -> dict[str, bytes]:
+    from edgecnn.export.pyz import to_pyz
+
+    library = model.with_name(_LIBRARY)
+    files = {path.name: artifact.read_bytes(path) for path in (model, artifact.record_path(model))}
+    if library.is_file():
+        files[_LIBRARY] = artifact.read_bytes(library)
+    return {**files, "predict.pyz": to_pyz()}
+
+
+def _self_test_files(predictor: Predictor, record: Record) -> dict[str, bytes]:
+    """Return a picture, its pixels, and the scores that this machine computes for them and their copies."""
+    from edgecnn.device import selftest
+    from edgecnn.device.pictures import read_gray
+    from edgecnn.device.preprocessing import to_mnist
+
+    picture = artifact.for_the_board(_IMAGE)
+    pixels = to_mnist(read_gray(picture))
+    scores = predictor.probabilities(selftest.views(pixels))
+    expected = {
+        "model": predictor.model.path.name,
+        "runtime": predictor.model.runtime,
+        "tolerance": _TOLERANCE.get(record.scheme, _TOLERANCE_OF_ROUNDED),
+        "scores": [[round(float(score), 6) for score in row] for row in scores],
+    }
+    return {
+        selftest.IMAGE: artifact.read_bytes(picture),
+        selftest.PIXELS: pixels.tobytes(),
+        selftest.EXPECTED: (json.dumps(expected, indent=1) + "\n").encode(),
+    }
+
+
+def _facts(model: Path, record: Record) -> list[str]:
+    """Return what the bundle's README says of the model."""
+    facts = [f"model: {model.name}, {record.size_bytes:,} bytes, {record.parameters:,} parameters, {record.recipe}"]
+    figures = record.metrics
+    if "validation_top1" in figures and "images" in figures:
+        facts.append(
+            f"{figures['validation_top1']:.2%} of {figures['images']:,} validation images of {record.data['name']} read"
+        )
+    return [*facts, f"sha256: {record.sha256}"]
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        raise ArtifactError(
+            f"export bundle: {package} was installed without its version; install it by pip, so that "
+            f"requirements.txt can name it"
+        ) from None
+
+
+def _check_replaceable(folder: Path) -> None:
+    """Raise `ArtifactError` when `folder` holds anything that is of no former bundle: it would be lost."""
+    from edgecnn.export.bundle import SUMS
+
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise ArtifactError(f"{folder}: is there, and is no folder; move it away or choose another --out")
+    of_bundle = {line.split("  ")[-1] for line in _lines(folder / SUMS)} | {SUMS}
+    others = sorted(path.name for path in folder.iterdir() if path.name not in of_bundle)
+    if others:
+        raise ArtifactError(
+            f"{folder}: is there, and holds {others[0]}, which is of no bundle; move it away or choose another --out"
+        )
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError):
+        return []
