@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edgecnn import _tf, zoo
-from edgecnn.config import configure
+from edgecnn.config import configure, from_toml, to_toml
 from edgecnn.errors import ConfigError
 from edgecnn.inspect.keras import layers
 
@@ -64,6 +64,7 @@ def test_the_recipe_of_a_page_is_its_training() -> None:
     page = zoo.PAGES["kernel2"].training
     config = configure(arch="kernel2", recipe="page", page=page, epochs=20)
     assert (config.training.optimizer, config.training.epochs) == ("adadelta", 20)
+    assert from_toml(to_toml(config), where="config.toml") == config
     with pytest.raises(ConfigError, match=r"recipe page: arch edge4k has no page .* give --recipe seed"):
         configure(arch="edge4k", recipe="page", page=zoo.ARCHITECTURES["edge4k"].training)
 

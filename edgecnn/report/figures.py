@@ -45,6 +45,7 @@ _SMALL = 8
 _NAME_LETTERS = 20
 _NAMED_CLASSES = 20
 _MARKERS = "osD^vP"
+_WIDE = 50  # numbers at 1, 2 and 5 of so many decades would lie on each other
 _LINES = ("-", "--", ":", "-.")
 _OPERATIONS = ("ReadVariableOp", "BiasAdd", "MatMul", "Conv2D", "depthwise", "Relu")
 
@@ -175,6 +176,8 @@ def against_parameters(rows: Mapping[str, dict[str, Any]], *, theme: Theme) -> F
         ax.plot(x, y, "o", color=theme.series[0], markersize=5)
     ax.step([points[i][0] for i in best], [points[i][1] for i in best], where="post", color=theme.muted, lw=1)
     _cost_scale(ax, [x for x, _ in points])
+    if max(points)[0] > _WIDE * min(points)[0]:
+        ax.xaxis.set_major_locator(LogLocator())
     ax.set_xlabel("parameters")
     ax.set_ylabel("test top-1 %, 95 % interval")
     _name_points(ax, points, list(rows), theme)
