@@ -1,4 +1,4 @@
-"""The architectures of the zoo trained as their pages did, on MNIST: python -m benchmarks.zoo [NAME ...].
+"""The architectures of the zoo trained on MNIST as their pages did, or better: python -m benchmarks.zoo [NAME ...].
 
 Each is a run under --runs, trained on the training images less the validation images, its best epoch chosen on these;
 the test images are read once, at the end. One row each is recorded in zoo.json as soon as it is done: killed and
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from edgecnn import artifact, zoo
-from edgecnn.config import DATA_SETS, PAGE, RunConfig, configure, stated
+from edgecnn.config import DATA_SETS, IMPROVED, PAGE, RunConfig, configure, stated
 from edgecnn.pipeline import compared
 from edgecnn.pipeline.architectures import reached
 
@@ -29,6 +29,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.zoo", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--epochs", type=int, help="instead of the page's")
+    parser.add_argument("--recipe", choices=(PAGE, IMPROVED), default=PAGE)
     parser.add_argument("--most", type=int, default=4_000_000, help="multiply-accumulates an inference, without names")
     parser.add_argument("--runs", type=Path, default=Path("runs/zoo"))
     asked = parser.parse_args(arguments)
@@ -65,16 +66,17 @@ def _recorded(config: RunConfig) -> dict[str, Any] | None:
 
 
 def _record(config: RunConfig, runs: Path) -> dict[str, Any]:
-    """Train `config` and put its row into zoo.json, in the place of another training of the architecture."""
-    row = compared(config, runs / f"{config.arch}-{config.training.epochs}")
+    """Train `config` and put its row into zoo.json, in the place of another one of the architecture by this recipe."""
+    row = compared(config, runs / f"{config.arch}-{config.recipe}-{config.training.epochs}")
     history = row.pop("history", None)
     row.pop("run")
     row |= {"data": config.data, "training": stated(config.training), "conditions": _conditions()}
     row["reached"] = None if row["error"] else reached(config.arch, row)
     row["validation_loss"] = history and min(epoch["val_loss"] for epoch in history)
-    others = [other for other in _rows() if other["arch"] != config.arch]
+    key = (config.arch, config.recipe)
+    others = [other for other in _rows() if (other["arch"], other["recipe"]) != key]
     order = list(zoo.ARCHITECTURES)
-    rows = sorted([*others, row], key=lambda one: order.index(one["arch"]))
+    rows = sorted([*others, row], key=lambda one: (order.index(one["arch"]), one["recipe"]))
     artifact.write_atomic(RESULT, json.dumps({"rows": rows}, indent=1) + "\n")
     return row
 

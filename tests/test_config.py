@@ -42,7 +42,7 @@ def test_an_unknown_key_is_an_error_that_lists_the_known() -> None:
     ("asked", "message"),
     [
         ({"data": "cifar"}, "data: 'cifar' is unknown; expected one of: digits, mnist"),
-        ({"recipe": "best"}, "recipe: 'best' is unknown; expected one of: page, quick, seed, small"),
+        ({"recipe": "best"}, "recipe: 'best' is unknown; expected one of: improved, page, quick, seed, small"),
         ({"epochs": 0}, "epochs: 0; expected at least 1"),
         ({"sparsity": 1.0}, r"pruning.final_sparsity: 1.0; expected a fraction in \[0, 1\)"),
         ({"sparsity": float("nan")}, "pruning.final_sparsity: nan; expected"),

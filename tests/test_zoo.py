@@ -65,6 +65,8 @@ def test_the_recipe_of_a_page_is_its_training() -> None:
     config = configure(arch="kernel2", recipe="page", page=page, epochs=20)
     assert (config.training.optimizer, config.training.epochs) == ("adadelta", 20)
     assert from_toml(to_toml(config), where="config.toml") == config
+    better = configure(arch="kernel2", recipe="improved", page=page).training
+    assert (better.optimizer, better.schedule, better.epochs, better.batch_size) == ("adam", "cosine", 70, 128)
     with pytest.raises(ConfigError, match=r"recipe page: arch edge4k has no page .* give --recipe seed"):
         configure(arch="edge4k", recipe="page", page=zoo.ARCHITECTURES["edge4k"].training)
 

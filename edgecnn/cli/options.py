@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from edgecnn.config import PAGE, RECIPES
+from edgecnn.config import IMPROVED, PAGE, RECIPES
 
 DataOption = Annotated[str, typer.Option("--data", help="Data set: digits (embedded) or mnist.")]
 ArchOption = Annotated[
@@ -22,7 +22,8 @@ RecipeOption = Annotated[
     str | None,
     typer.Option(
         "--recipe",
-        help=f"Training recipe: {', '.join(RECIPES)}, or {PAGE}: the architecture's own. Default: the data set's.",
+        help=f"Training recipe: {', '.join(RECIPES)}; {PAGE}, the architecture's own, or {IMPROVED}, with a better "
+        "schedule. Default: the data set's.",
         show_default=False,
     ),
 ]
