@@ -27,6 +27,8 @@ _LOW_TOP1 = 0.9
 # Adam's usual rate is 0.001.
 _HIGH_RATE, _LOW_RATE = 0.003, 0.00001
 
+_LESS_BY_HEART = "train for fewer --epochs, or give it more dropout, augmentation or images, or fewer units"
+
 Epochs = Sequence[dict[str, float]]
 
 
@@ -73,7 +75,13 @@ def verdict(
     best = losses.index(min(losses)) if best_epoch is None else best_epoch
     if best < 0:
         return Verdict("short", "no epoch counts yet")
-    return _overfits(history, best) or _unfinished(history, best) or _underfits(history, best) or _fits(history, best)
+    return (
+        _climbs(history, best)
+        or _unfinished(history, best)  # while it still learns, the moving averages of batch normalization lag behind
+        or _by_heart(history)
+        or _underfits(history, best)
+        or _fits(history, best)
+    )
 
 
 def _diverged(history: Epochs, learning_rate: float | None) -> Verdict | None:
@@ -117,29 +125,43 @@ def _it_is(value: float | str | None) -> str:
     return "" if value is None else f" (it is {value})" if isinstance(value, float) else f" (now {value})"
 
 
-def _overfits(history: Epochs, best: int) -> Verdict | None:
-    knob = "train for fewer --epochs, or give it more dropout, augmentation or images, or fewer units"
+def _climbs(history: Epochs, best: int) -> Verdict | None:
     later = history[best + 1 :]
     last = later[-_CLIMB_EPOCHS:]
-    if last:
-        loss, validation_loss = (sum(epoch[key] for epoch in last) / len(last) for key in ("loss", "val_loss"))
-        if validation_loss > _CLIMB * history[best]["val_loss"] and loss < history[best]["loss"]:
-            return Verdict(
-                "overfits",
-                f"after epoch {best + 1} the validation loss climbed from {history[best]['val_loss']:.4f} to "
-                f"{history[-1]['val_loss']:.4f} while the training loss fell on",
-                knob,
-                hopeless=len(later) >= _HOPELESS_EPOCHS,
-            )
-    seen, unseen = history[-1]["accuracy"], history[-1]["val_accuracy"]
-    if seen - unseen < _GAP:
+    if not last:
         return None
-    return Verdict("overfits", f"it reads {seen:.1%} of the images it trains on and {unseen:.1%} of the others", knob)
+    loss, validation_loss = (sum(epoch[key] for epoch in last) / len(last) for key in ("loss", "val_loss"))
+    if validation_loss <= _CLIMB * history[best]["val_loss"] or loss >= history[best]["loss"]:
+        return None
+    return Verdict(
+        "overfits",
+        f"after epoch {best + 1} the validation loss climbed from {history[best]['val_loss']:.4f} to "
+        f"{history[-1]['val_loss']:.4f} while the training loss fell on{_read(history)}",
+        _LESS_BY_HEART,
+        hopeless=len(later) >= _HOPELESS_EPOCHS,
+    )
+
+
+def _by_heart(history: Epochs) -> Verdict | None:
+    read = _read(history)
+    return Verdict("overfits", f"the validation loss does not fall any more{read}", _LESS_BY_HEART) if read else None
+
+
+def _read(history: Epochs) -> str:
+    """Return how many images it reads at the end, where it reads many more of those it trains on; else nothing."""
+    seen, unseen = history[-1]["accuracy"], history[-1]["val_accuracy"]
+    return (
+        f"; it reads {seen:.1%} of the images it trains on and {unseen:.1%} of the others"
+        if seen - unseen >= _GAP
+        else ""
+    )
 
 
 def _unfinished(history: Epochs, best: int) -> Verdict | None:
     before_end = history[-1 - max(1, len(history) // 5)]["val_loss"]
-    if best < len(history) - 1 or history[best]["val_loss"] >= (1 - _STILL_FALLING) * before_end:
+    # While the training images are not read either, a slow fall counts too.
+    enough = _STILL_FALLING if history[best]["accuracy"] >= _LOW_TOP1 else 0
+    if best < len(history) - 1 or history[best]["val_loss"] >= (1 - enough) * before_end:
         return None
     return Verdict(
         "unfinished",
