@@ -161,6 +161,48 @@ def test_a_colour_network_goes_through_the_whole_toolkit() -> None:
     assert all(np.allclose(answer, expected, atol=1e-5) for answer in answers)
 
 
+def added_by_an_operator(pixels: Any) -> Any:
+    k = keras.layers
+    x = k.ReLU()(k.BatchNormalization()(k.Conv2D(1, 3, padding="same")(pixels)))
+    return k.Flatten()(x + pixels)
+
+
+def nested(pixels: Any) -> Any:
+    k = keras.layers
+    return k.Flatten()(keras.Sequential([k.Input((28, 28, 1)), k.Conv2D(4, 3), k.BatchNormalization()])(pixels))
+
+
+def joined(pixels: Any) -> Any:
+    k = keras.layers
+    x = k.Activation("relu")(k.BatchNormalization()(k.Conv2D(4, 3, padding="same", use_bias=False)(pixels)))
+    return k.GlobalMaxPooling2D()(k.ZeroPadding2D()(k.Concatenate()([x, k.Conv2D(4, 1)(pixels)])))
+
+
+@pytest.mark.parametrize(
+    ("body", "left", "refused"),
+    [
+        (added_by_an_operator, 1, r"tf.__operators__.add"),
+        (nested, 0, "a keras Model inside another keras Model"),
+        (joined, 0, None),
+    ],
+)
+def test_functional_models_of_other_kinds_are_taken_too(body: Any, left: int, refused: str | None) -> None:
+    """Where batch normalization cannot be folded it stays; what tfmot cannot train for int8 is one line."""
+    _tf.seed_everything(0)
+    pixels = keras.layers.Input((28, 28, 1))
+    model = keras.Model(pixels, keras.layers.Dense(10, activation="softmax")(body(pixels)))
+    images = np.random.default_rng(0).integers(0, 256, (4, 28, 28, 1), np.uint8)
+    folded = without_batch_norm(model)
+    assert sum(isinstance(layer, keras.layers.BatchNormalization) for layer in folded.layers) == left
+    assert np.allclose(_tf.predict(folded, images), _tf.predict(model, images), atol=1e-5)
+    assert to_tflite(folded, scheme="int8", representative_dataset=images)
+    if refused is None:
+        assert simulated(folded).output_shape == (None, 10)
+    else:
+        with pytest.raises(ConfigError, match=rf"quantize qat: tfmot cannot train this model for int8 \(.*{refused}"):
+            simulated(folded)
+
+
 def test_a_run_trains_it_and_notices_when_the_file_changes(tmp_path: Path) -> None:
     path, root = Path(code(tmp_path / "net.py", CODE)), tmp_path / "run"
     options: dict[str, Any] = {"data": "digits", "recipe": "quick", "epochs": 1}
