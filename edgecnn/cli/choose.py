@@ -52,9 +52,8 @@ def settings(arch: str, **options: Any) -> RunConfig:
     """
     from edgecnn import zoo
 
-    if zoo.is_file(arch):
-        return configure(arch=arch, arch_sha256=sha256(read_bytes(Path(arch))), **options)
-    return configure(arch=arch, page=zoo.architecture(arch).training, **options)
+    digest = sha256(read_bytes(Path(arch))) if zoo.is_file(arch) else None
+    return configure(arch=arch, arch_sha256=digest, page=zoo.page_of(arch), **options)
 
 
 def comparison(arches: str, **options: Any) -> list[tuple[RunConfig, Path]]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from edgecnn.errors import unknown
+from edgecnn.config import Training
+from edgecnn.errors import ConfigError, unknown
 from edgecnn.zoo import compact, depths, files, hundred, kernel_sizes, mlperf_tiny, notation, own, scratch
 from edgecnn.zoo.architecture import Architecture, Printed
 
-__all__ = ["ARCHITECTURES", "PAGES", "Architecture", "Printed", "architecture", "build", "is_file"]
+__all__ = ["ARCHITECTURES", "PAGES", "Architecture", "Printed", "architecture", "build", "is_file", "page_of"]
 
 # Those with a page.
 PAGES: dict[str, Architecture] = {
@@ -25,9 +26,13 @@ ARCHITECTURES: dict[str, Architecture] = {**PAGES, **own.ARCHITECTURES, **mlperf
 def architecture(name: str) -> Architecture:
     """Return what the zoo knows of `name`; raises `ConfigError` listing the known names."""
     if name not in ARCHITECTURES:
-        suffixes = ", ".join(files.SUFFIXES)
-        raise unknown("arch", name, [*ARCHITECTURES, f"a file of the user's ({suffixes})"])
+        raise ConfigError(f"{unknown('arch', name, ARCHITECTURES)}; or a file of yours: {', '.join(files.SUFFIXES)}")
     return ARCHITECTURES[name]
+
+
+def page_of(arch: str) -> Training | None:
+    """Return how the page of `arch` trained it, None for one without a page or in a file; raises as `architecture`."""
+    return None if is_file(arch) else architecture(arch).training
 
 
 def is_file(arch: str) -> bool:
