@@ -18,24 +18,16 @@ demo: $(READY)  ## the whole job on the embedded digits, then a prediction witho
 test: $(READY)  ## all tests; those that need MNIST or a browser skip with that reason where it is absent
 	$(BIN)/pytest -n auto --dist worksteal
 
-browser:  ## install Chromium from Debian's packages for the tests of the report (needs root)
+browser:  ## install Chromium from Debian's packages for the tests of the report and of the server's page (needs root)
 	{ command -v chromium && command -v chromedriver; } >/dev/null || { apt-get update -qq && \
 	  DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends chromium chromium-driver >/dev/null; }
 
-machines:  ## install Arm compilers and QEMU's user mode from Debian's packages for the tests of the C export (needs root)
-	{ command -v aarch64-linux-gnu-gcc && command -v arm-linux-gnueabihf-gcc && command -v qemu-aarch64-static; } \
+machines:  ## install Arm compilers and QEMU from Debian's packages for the tests of C on other machines (needs root)
+	{ command -v aarch64-linux-gnu-gcc && command -v arm-linux-gnueabihf-gcc && command -v qemu-aarch64-static && \
+	  command -v arm-none-eabi-gcc && command -v qemu-system-arm; } \
 	  >/dev/null || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends \
 	  gcc libc6-dev gcc-aarch64-linux-gnu libc6-dev-arm64-cross gcc-arm-linux-gnueabihf libc6-dev-armhf-cross \
-	  qemu-user-static >/dev/null; }
-
-pi: $(READY)  ## build an emulated Raspberry Pi from Debian's packages and the aarch64 wheels (needs root; 500 MB, kept)
-	{ command -v proot && command -v debootstrap && command -v qemu-aarch64-static; } >/dev/null || { apt-get update -qq \
-	  && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends proot debootstrap qemu-user-static \
-	  >/dev/null; }
-	deploy/pi/build.sh $(PI) $(BIN)/pip
-
-test-pi: pi  ## run a bundle in it: self-test, photos, bad input, --doctor; with LiteRT and with ONNX Runtime
-	EDGECNN_PI=$(PI) $(BIN)/pytest tests/test_pi.py
+	  qemu-user-static gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm >/dev/null; }
 
 check: $(READY)  ## format, lint, types, and that README says what the code does
 	$(BIN)/ruff format --check .
@@ -59,6 +51,7 @@ bench: $(READY)  ## measure the released models (ratios: to edge35k, named first
 	$(BIN)/python -m benchmarks.commands || missed=1; \
 	$(BIN)/python -m benchmarks.overhead || missed=1; \
 	$(BIN)/python -m benchmarks.repeat || missed=1; \
+	$(BIN)/python -m benchmarks.serve || missed=1; \
 	$(BIN)/python -m benchmarks.readme; \
 	exit $$missed
 

@@ -175,7 +175,7 @@ def times() -> str:
     """Return the table of whole-process times from commands.json."""
     recorded = recording("commands")
     rows = [
-        (f"`{row['command']}`", f"{row['median_s']:.2f}", f"{row['ratio']:.2f}", goal(row) or "-")
+        (f"`{row['command']}`", f"{row['median_s']:.3f}", f"{row['ratio']:.2f}", goal(row) or "-")
         for row in recorded["results"]
     ]
     runs = recorded["conditions"]["runs"]

@@ -29,7 +29,7 @@ from edgecnn.errors import ArtifactError, StorageError
 
 SCHEMA = 1
 EXPORT_SUFFIXES = (".tflite", ".onnx")
-MODEL_SUFFIXES = (".keras", ".h5", *EXPORT_SUFFIXES, ".c", ".h")
+MODEL_SUFFIXES = (".keras", ".h5", *EXPORT_SUFFIXES, ".c", ".h", ".so")
 RELEASED_QAT = "qat.h5"  # the model trained for int8 in a released folder, beside its float parent, model.keras
 _TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}")  # as write_atomic names them
 _STAGE_MODELS = ("model.keras", "model.h5")

@@ -134,7 +134,7 @@ def test_a_truncated_image_is_refused(tmp_path: Path) -> None:
 
 def test_a_huge_image_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
     Image.new("1", (20_000, 20_000)).save(tmp_path / "bomb.png")
-    with pytest.raises(ImageError, match=r"bomb.png: .*20000x20000|bomb.png: not a readable image .*pixels"):
+    with pytest.raises(ImageError, match=r"bomb\.png: far too many pixels; expected at most"):
         read_gray(tmp_path / "bomb.png")
 
 

@@ -119,8 +119,9 @@ def test_pyz_is_reproducible_and_holds_the_device_package_alone(tmp_path: Path) 
         command = [sys.executable, "-c", code, tmp_path / "predict.pyz"]
         subprocess.run(command, env={**os.environ, "PYTHONHASHSEED": seed}, cwd=ROOT, check=True)
     names = set(zipfile.ZipFile(tmp_path / "predict.pyz").namelist())
-    device = {f"edgecnn/device/{path.name}" for path in (ROOT / "edgecnn" / "device").glob("*.py")}
-    assert {name for name in names if name.endswith(".py")} == {"__main__.py", "edgecnn/__init__.py"} | device
+    files = [path for path in (ROOT / "edgecnn" / "device").rglob("*") if path.is_file() and path.suffix != ".pyc"]
+    device = {str(path.relative_to(ROOT)) for path in files}
+    assert {name for name in names if not name.endswith(".pyc")} == {"__main__.py", "edgecnn/__init__.py"} | device
 
 
 def test_pyz_holds_bytecode_of_every_source_that_python_takes(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from edgecnn.data import digits
 from edgecnn.errors import ArtifactError, ConfigError
 from edgecnn.export.c import KERNELS, to_c
 from edgecnn.export.c.text import STACK_BYTES
@@ -138,6 +140,9 @@ LAYERS: dict[str, Build] = {
     "max pool": lambda net, x: net.pool(x, "MAX", (3, 2), stride=(2, 1), padding=SAME, activation=RELU),
     "average pool": lambda net, x: net.pool(x, "AVERAGE", (3, 3), stride=(2, 2), padding=SAME),
     "average pool, valid": lambda net, x: net.pool(x, "AVERAGE", (9, 11), stride=(1, 1), padding=VALID),
+    "mean": lambda net, x: net.mean(x),
+    "mean, dimensions kept, rescaled": lambda net, x: net.mean(x, axes=(-2, 1), keep_dims=True, scale=0.0017),
+    "mean along a row": lambda net, x: net.mean(net.reshape(x, (1, 99, 3)), axes=(1,), scale=0.0009),
     "quantize": lambda net, x: net.quantize(x),
     "softmax": lambda net, x: net.softmax(net.dense(x, 11, activation=NONE)),
     "softmax, flat": lambda net, x: net.softmax(net.quantize(net.reshape(x, (1, 297)), scale=0.003), beta=0.5),
@@ -185,6 +190,18 @@ def test_random_convolutions_are_exact(tmp_path: Path, data: st.DataObject) -> N
         x = net.dense(net.reshape(x, (1, prod(net.tensors[x].shape))), 10, zeros=0.5, activation=NONE)
     machine = data.draw(st.sampled_from([name for name, m in MACHINES.items() if m.compiler == "gcc" and not m.lacks]))
     assert_exact(to_bytes(net.graph(x)), tmp_path, kernels=("auto", "dense", "sparse"), count=4, machine=machine)
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_random_means_are_exact(tmp_path: Path, data: st.DataObject) -> None:
+    """Shapes and scales drawn at random: a mean's multiplier is divided by its number of positions, and cut."""
+    side = st.integers(1, 24)
+    net = Net((1, data.draw(side), data.draw(side), data.draw(st.integers(1, 9))), seed=data.draw(st.integers(0, 99)))
+    scale, zero_point = data.draw(st.floats(1e-5, 0.2)), data.draw(st.integers(-128, 127))
+    made = data.draw(st.sampled_from([{}, {"scale": scale, "zero_point": zero_point}]))
+    x = net.mean(net.start(), keep_dims=data.draw(st.booleans()), **made)
+    assert_exact(to_bytes(net.graph(x)), tmp_path, kernels=("auto",), count=16)
 
 
 def resnet8(zeros: float = 0.0) -> bytes:
@@ -236,9 +253,30 @@ def test_every_machine_computes_the_same(content: bytes, machine: str, tmp_path:
     assert_exact(content, tmp_path, machine=machine, count=3, optimized=("-O3",))
 
 
+def everything() -> bytes:
+    """Return a network that has every kernel, each with whole vectors and what is left of them."""
+    net = Net((1, 15, 14, 3), seed=7)
+    x = net.pool(net.conv(net.start(), 37, (4, 3), zeros=0.8), "MAX", (2, 2), stride=(2, 2))
+    y = net.conv(net.conv(x, 37, (3, 3), padding=SAME, depthwise=True), 18, (1, 1), zeros=0.6)
+    x = net.add(y, net.conv(x, 18, (3, 2), padding=SAME, zeros=0.9, activation=NONE))
+    x = net.pool(net.pool(x, "AVERAGE", (2, 2), stride=(1, 1)), "MAX", (2, 1), stride=(1, 1))
+    x = net.conv(net.quantize(x, scale=0.03), 41, (2, 2), stride=(1, 2), zeros=0.7)
+    return to_bytes(net.graph(net.softmax(net.dense(net.mean(x, scale=0.01), 11, zeros=0.5, activation=NONE))))
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_every_kernel_is_clean_under_sanitizers(machine: str, tmp_path: Path) -> None:
+    """AddressSanitizer and UBSan; emulated, UBSan alone, which ends the program."""
+    on = MACHINES[machine]
+    if on.lacks:
+        pytest.skip(f"not here: {on.lacks}")
+    trapping = ("-O1", "-fsanitize=undefined", "-fsanitize-undefined-trap-on-error")
+    assert_exact(everything(), tmp_path, machine=machine, count=6, optimized=trapping if on.runner else SANITIZED)
+
+
 @pytest.mark.parametrize(
     ("machine", "instruction"),
-    [("avx512vnni", "vpdpbusd"), ("avx2", "vpmaddwd"), ("aarch64", "sadalp"), ("aarch64 dotprod", "sdot")],
+    [("avx512vnni", "vpdpbusd"), ("avx2", "vpmaddubsw"), ("aarch64", "sadalp"), ("aarch64 dotprod", "sdot")],
 )
 def test_vector_instructions_are_used_where_they_may_be(machine: str, instruction: str, tmp_path: Path) -> None:
     on = MACHINES[machine]
@@ -259,6 +297,13 @@ def test_the_released_model_is_exact_on_test_images(kernel: str, mnist_test: tup
 
 
 @needs_released
+@pytest.mark.parametrize("name", sorted(path.parent.name for path in RELEASED.parent.glob("*/int8.tflite")))
+def test_every_released_model_is_exact_on_digits(name: str, tmp_path: Path) -> None:
+    content, images = (RELEASED.parent / name / "int8.tflite").read_bytes(), digits.read()[1].images[::4]
+    assert_golden(compiled(to_c(content), tmp_path, *SANITIZED), images, reference(content, images))
+
+
+@needs_released
 def test_the_same_parent_gives_the_same_bytes_and_a_small_arena() -> None:
     content = (RELEASED / "int8.tflite").read_bytes()
     texts = to_c(content, name="edge35k")
@@ -270,20 +315,47 @@ def test_the_same_parent_gives_the_same_bytes_and_a_small_arena() -> None:
 
 @needs_released
 def test_nothing_changes_but_arena_and_scores(tmp_path: Path) -> None:
-    """No allocation and no variables: the object has no writable data, and needs memcpy and memset alone."""
-    object_file, usage = tmp_path / "model.o", tmp_path / "model.su"
+    """No allocation and no variables: the object has no writable data, and needs memcpy, memmove and memset alone."""
+    object_file = tmp_path / "model.o"
     for file, text in to_c((RELEASED / "int8.tflite").read_bytes()).items():
         (tmp_path / file).write_text(text)
     # Not for a shared library, where a constant that holds an address is relocated and so counts as data.
-    flags = ("-Os", "-fno-pie", "-fstack-usage")
+    flags = ("-Os", "-fno-pie")
     subprocess.run(["gcc", *STRICT, *flags, "-c", tmp_path / "model.c", "-o", object_file], check=True)
     listed = subprocess.run(["nm", object_file], capture_output=True, text=True, check=True).stdout.splitlines()
     kinds = {line.split()[-1]: line.split()[-2] for line in listed}
     assert {name for name, kind in kinds.items() if kind == "U"} <= {"memcpy", "memmove", "memset"}
     assert not {name for name, kind in kinds.items() if kind in "bBdDC"}
-    frames = [line.split("\t") for line in usage.read_text().splitlines()]
-    assert all(kind == "static" for *_, kind in frames), "no frame depends on the input"
-    assert sum(int(size) for _, size, _ in frames) <= STACK_BYTES, "all of them at once, and they never are"
+
+
+@needs_released
+@pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.parametrize("name", ["edge35k", "edge35k-sparse90"])
+def test_the_stack_that_is_stated_is_enough(name: str, machine: str, tmp_path: Path) -> None:
+    """The frames of the longest chain of calls, as the compiler tells."""
+    on = MACHINES[machine]
+    if shutil.which(on.compiler) is None:
+        pytest.skip(f"{on.compiler} is not here")
+    for file, text in to_c((RELEASED.parent / name / "int8.tflite").read_bytes()).items():
+        (tmp_path / file).write_text(text)
+    for optimized in ("-Os", "-O2"):
+        flags = (*STRICT, *on.flags, optimized, "-fcallgraph-info=su", "-c", "-o", tmp_path / "model.o")
+        subprocess.run([on.compiler, *flags, tmp_path / "model.c"], check=True)
+        assert 0 < deepest((tmp_path / "model.ci").read_text(), "model_predict") < STACK_BYTES
+
+
+def deepest(call_graph: str, function: str) -> int:
+    """Return the bytes of stack that a function and what it calls take at most; what is of the library takes none."""
+    kinds = r"\((?:static|dynamic,bounded)\)"  # what else there is depends on the input
+    sizes = re.findall(rf'node: {{ title: "([^"]*)" label: "[^"]*n(\d+) bytes {kinds}" }}', call_graph)
+    assert len(sizes) == call_graph.count(" bytes ("), "no frame depends on the input"
+    frames = {name: int(size) for name, size in sizes}
+    calls = re.findall(r'edge: { sourcename: "([^"]*)" targetname: "([^"]*)"', call_graph)
+
+    def below(name: str) -> int:
+        return frames.get(name, 0) + max((below(to) for source, to in calls if source == name), default=0)
+
+    return next(below(name) for name in frames if name.split(":")[-1] == function)
 
 
 @needs_released
@@ -337,6 +409,13 @@ def test_options_that_are_not_computed_are_refused() -> None:
     refused(net, x, r"layer 2, .* \(CONV_2D\): dilation 2x2; expected 1x1")
 
 
+def test_weights_out_of_the_range_of_the_format_are_refused() -> None:
+    net = Net((1, 8, 8, 1))
+    x = net.conv(net.start(), 2, (3, 3))
+    net.tensors[net.operators[-1].inputs[1]].data[0, 0, 0, 0] = -128
+    refused(net, x, r"layer 2, .* \(CONV_2D\): weights of -128; expected -127 to 127")
+
+
 def test_shapes_left_open_are_refused() -> None:
     net = Net((1, 4, 4, 1))
     x = net.activation((1, -1, 4, 1))
@@ -348,6 +427,13 @@ def test_a_float_layer_in_between_is_refused() -> None:
     middle = net.add_operator("RESHAPE", (net.start(),), net.tensor((1, 16), "FLOAT32"))
     output = net.add_operator("RESHAPE", (middle,), net.activation((1, 16)))
     refused(net, output, r"layer 2, .* \(RESHAPE\): tensor2 is FLOAT32 with 0 scales; expected INT8")
+
+
+@pytest.mark.parametrize(("axes", "named"), [((1,), "[1]"), ((2, 1, -1), "[1, 2, 3]")])
+def test_a_mean_over_channels_or_along_one_side_is_refused(axes: tuple[int, ...], named: str) -> None:
+    net = Net((1, 4, 5, 6))
+    x = net.mean(net.start(), axes=axes, keep_dims=True)
+    refused(net, x, rf"\(MEAN\): a mean over axes {re.escape(named)} of \[1, 4, 5, 6\]; expected one over height")
 
 
 @needs_released

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image, PngImagePlugin
 
-from edgecnn.device.pictures import read_gray
+from edgecnn.device.pictures import _levels, read_gray
 from edgecnn.device.plain import decode_plain, read_plain
 from tests.conftest import ROOT
 
@@ -53,6 +53,40 @@ def test_it_reads_what_pillow_reads(pixels: np.ndarray, form: str) -> None:
         assert got == (*picture.size, picture.convert("L").tobytes())
 
 
+@given(shapes.flatmap(lambda shape: arrays(np.uint8, (*shape, 4))), st.sampled_from(["RGBA", "LA", "P"]))
+def test_it_reads_palettes_and_transparency_as_the_other_reader_does(pixels: np.ndarray, mode: str) -> None:
+    alpha = pixels[:, :, 3]
+    alpha[alpha % 3 == 0] = 0
+    picture = Image.fromarray(pixels, "RGBA")
+    picture = picture.convert("RGB").quantize(17) if mode == "P" else picture.convert(mode)
+    content = encoded(picture)
+    assert Image.open(io.BytesIO(content)).mode == mode
+    levels = _levels(Image.open(io.BytesIO(content)), Path("it"))
+    assert decode_plain(content) in ((*picture.size, levels.tobytes()), None if mode == "P" else ())
+
+
+def test_a_picture_with_a_palette_is_read() -> None:
+    picture = Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16)).convert("RGB").quantize(256)
+    content = encoded(picture)
+    assert decode_plain(content) == (16, 16, picture.convert("L").tobytes())
+
+
+@given(arrays(np.uint8, shapes), st.sampled_from([b" ", b"\n", b" \t\n"]))
+def test_a_p2_is_read_as_pillow_does(pixels: np.ndarray, space: bytes) -> None:
+    height, width = pixels.shape
+    words = [b"P2", *(str(value).encode() for value in (width, height, 255, *pixels.ravel()))]
+    content = space.join(words) + b"\n"
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(content))), pixels)
+    assert decode_plain(content) == (width, height, pixels.tobytes())
+
+
+def test_pixels_alone_are_read_from_raw_files(tmp_path: Path) -> None:
+    (tmp_path / "a.raw").write_bytes(bytes(range(196)) * 4)
+    assert read_plain(tmp_path / "a.raw") == (28, 28, bytes(range(196)) * 4)
+    (tmp_path / "a.raw").write_bytes(bytes(783))
+    assert read_plain(tmp_path / "a.raw") is None
+
+
 @pytest.mark.parametrize("how", range(5))
 def test_every_filter_of_png(how: int) -> None:
     pixels = np.random.default_rng(how).integers(0, 256, (9, 13), np.uint8)
@@ -83,8 +117,7 @@ def commented() -> bytes:
     [
         pytest.param(with_exif(), id="turned by EXIF"),
         pytest.param(animated(), id="animation"),
-        pytest.param(encoded(Image.new("RGBA", (9, 9))), id="transparency"),
-        pytest.param(encoded(Image.new("P", (9, 9))), id="palette"),
+        pytest.param(encoded(Image.new("P", (9, 9)), transparency=3), id="a transparent color"),
         pytest.param(encoded(Image.new("1", (9, 9))), id="1 bit"),
         pytest.param(encoded(Image.new("I;16", (9, 9))), id="16 bits"),
         pytest.param(encoded(Image.new("L", (9, 9)), transparency=3), id="a transparent level"),
@@ -92,6 +125,9 @@ def commented() -> bytes:
         pytest.param(encoded(Image.new("L", (9, 9)))[:-20], id="cut off"),
         pytest.param(b"P5 28 28 65535\n" + bytes(2 * 784), id="PGM of 16 bits"),
         pytest.param(b"P5 28 28 255\n" + bytes(783), id="short PGM"),
+        pytest.param(b"P2 2 1 255\n1 256\n", id="P2 above its maximum"),
+        pytest.param(b"P2 2 1 255\n1 +2\n", id="P2 of what is no number"),
+        pytest.param(b"P2 2 1 255\n1\n", id="short P2"),
         pytest.param(b"P5 # made by hand\n28 28 255\n" + bytes(784), id="PGM with a comment"),
         pytest.param(b"GIF89a", id="GIF"),
         pytest.param(b"", id="nothing"),

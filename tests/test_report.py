@@ -22,6 +22,7 @@ from edgecnn.report import figures
 from edgecnn.report import page as pages
 from edgecnn.report.pareto import front
 from edgecnn.report.table import REPORT_COLUMNS
+from tests.browser import chromium, set_width
 from tests.conftest import Edgecnn
 
 PICTURES = {
@@ -344,20 +345,8 @@ def copied(run: Path, folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """Return a headless Chromium, or skip."""
-    if shutil.which("chromium") is None or shutil.which("chromedriver") is None:
-        pytest.skip("no browser: install the packages chromium and chromium-driver")
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    quiet = ("disable-gpu", "disable-quic", "no-first-run", "disable-background-networking", "disable-sync")
-    for flag in ("headless", "no-sandbox", "disable-component-update", *quiet):
-        options.add_argument(f"--{flag}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    service = webdriver.ChromeService(shutil.which("chromedriver"))
-    driver = webdriver.Chrome(options=options, service=service)
-    yield driver
-    driver.quit()
+    with chromium() as driver:
+        yield driver
 
 
 @pytest.fixture
@@ -366,13 +355,6 @@ def page(browser: Any, quick_run: Path) -> Any:
     set_width(browser, 1280)
     browser.get((quick_run / "bench" / "report.html").as_uri())
     return browser
-
-
-def set_width(browser: Any, width: int, scheme: str = "light") -> None:
-    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
 
 
 def test_it_loads_without_a_console_error_or_a_request(page: Any) -> None:

@@ -18,7 +18,8 @@ from edgecnn.bench.accuracy import calibration_curve, expected_calibration_error
 from edgecnn.data import Split
 from edgecnn.data.outliers import outliers
 from edgecnn.device import ModelError, Predictor
-from edgecnn.device.decision import NO_INK, SEVERAL, Decision, calibrated, read_decision, reasons_to_refuse
+from edgecnn.device.decision import Decision, calibrated, read_decision, reasons_to_refuse
+from edgecnn.device.refusal import NO_INK, SEVERAL
 from edgecnn.device.typicality import Layer, log_probabilities, packed, unpacked
 from tests.conftest import RELEASED, ROOT, Edgecnn
 from tests.drawing import STROKES, draw

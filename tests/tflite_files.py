@@ -18,6 +18,7 @@ _OPTIONS = {
     "FULLY_CONNECTED": "FullyConnectedOptions",
     "MAX_POOL_2D": "Pool2DOptions",
     "AVERAGE_POOL_2D": "Pool2DOptions",
+    "MEAN": "ReducerOptions",
     "ADD": "AddOptions",
     "RESHAPE": "ReshapeOptions",
     "SOFTMAX": "SoftmaxOptions",
@@ -104,6 +105,17 @@ class Net:
         options = {"padding": padding, "strideH": stride[0], "strideW": stride[1], "filterHeight": window[0],
                    "filterWidth": window[1], "fusedActivationFunction": activation}  # fmt: skip
         return self.add_operator(f"{kind}_POOL_2D", (source,), output, **options)
+
+    def mean(
+        self, source: int, *, axes: tuple[int, ...] = (1, 2), keep_dims: bool = False, **made: float
+    ) -> int:  # fmt: skip
+        """Add a mean; without `made`, scale and zero point are its input's."""
+        shape = self.tensors[source].shape
+        over = {axis % len(shape) for axis in axes}
+        kept = tuple(1 if n in over else size for n, size in enumerate(shape) if keep_dims or n not in over)
+        target = self.activation(kept, **made) if made else self._like(source, kept)
+        axis = self.tensor((len(axes),), "INT32", data=np.array(axes, np.int32))
+        return self.add_operator("MEAN", (source, axis), target, keepDims=keep_dims)
 
     def add(self, a: int, b: int, *, activation: int = NONE) -> int:
         scale = 1.5 * max(float(self.tensors[i].scale[0]) for i in (a, b))

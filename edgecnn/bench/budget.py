@@ -31,6 +31,7 @@ LIMITS = {
     "ratio_to_baseline_max": ("ratio_to_baseline", +1),
     "cold_start_ms_max": ("cold_start_ms", +1),
     "peak_rss_bytes_max": ("peak_rss_bytes", +1),
+    "flash_bytes_max": ("flash_bytes", +1),
     "arena_bytes_max": ("arena_bytes", +1),
 }
 

@@ -1,21 +1,25 @@
-"""What a runtime costs besides time: disk and memory."""
+"""What a runtime, or a model in C, costs besides time: disk and memory."""
 
 from __future__ import annotations
 
+import struct
 import subprocess
 import sys
 from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution, version
+from pathlib import Path
 
 _NEEDS = {
     "litert": ("ai-edge-litert", "numpy"),
     "tflite-runtime": ("tflite-runtime", "numpy"),
     "ort": ("onnxruntime", "numpy"),
+    "c": (),
     "openvino": ("openvino", "numpy"),
     "mnn": ("MNN", "numpy"),
     "ncnn": ("ncnn", "numpy"),
 }
+_PROGBITS, _ALLOC = 1, 2
 
 
 def installed_bytes(runtime: str) -> int | None:
@@ -24,6 +28,22 @@ def installed_bytes(runtime: str) -> int | None:
         return sum(_package_bytes(package) for package in _NEEDS[runtime])
     except (KeyError, PackageNotFoundError):
         return None
+
+
+def flash_bytes(library: Path) -> int:
+    """Return the bytes of code and constants in an ELF file: its sections that are loaded and have content.
+
+    What there is to find functions by (symbols, hashes, relocations) is left out: a microcontroller has none of it.
+    """
+    content = library.read_bytes()
+    is_64 = content[4] == 2
+    order = "<" if content[5] == 1 else ">"
+    # e_shoff, e_shentsize and e_shnum; then of a section sh_type, sh_flags and sh_size (System V ABI, chapter 4).
+    (start,) = struct.unpack_from(order + ("Q" if is_64 else "I"), content, 40 if is_64 else 32)
+    size, count = struct.unpack_from(order + "HH", content, 58 if is_64 else 46)
+    layout = order + ("4xIQ16xQ" if is_64 else "4xII8xI")
+    sections = (struct.unpack_from(layout, content, start + number * size) for number in range(count))
+    return sum(length for kind, flags, length in sections if kind == _PROGBITS and flags & _ALLOC)
 
 
 def versions(runtimes: Iterable[str]) -> dict[str, str]:

@@ -21,6 +21,7 @@ import numpy as np
 from edgecnn.bench.to_ncnn import to_ncnn
 from edgecnn.device import runtimes
 from edgecnn.device.errors import ModelError
+from edgecnn.device.files import C_LIBRARY, read_model
 from edgecnn.device.quiet import quiet
 from edgecnn.device.runtimes import Arrays, Loaded, LoadedModel, TensorSpec
 
@@ -40,7 +41,7 @@ def load(path: Path, *, runtime: str, threads: int = 1, shape: Sequence[int] | N
 
     Raises `ModelError` for a file that is absent or that the peer does not take.
     """
-    content = runtimes.read_model(path)
+    content = read_model(path)
     try:
         with quiet():
             inputs, outputs, invoke = PEERS[runtime].load(content, threads, shape)
@@ -200,3 +201,5 @@ PEERS = {
 }
 # All that can be timed: the board's runtimes and the peers.
 KNOWN = {name: Peer(r.module, r.package, (r.suffix,), r.load) for name, r in runtimes.RUNTIMES.items()} | PEERS
+# What each takes; the C library is a model's own, and nothing is installed for it.
+SUFFIXES = {C_LIBRARY: (".tflite",), **{name: peer.suffixes for name, peer in KNOWN.items()}}

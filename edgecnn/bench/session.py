@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +16,7 @@ from PIL import Image
 
 from edgecnn.bench.latency import Latency
 from edgecnn.bench.subject import RefusedError, Subject, SubjectError
+from edgecnn.device.files import C_LIBRARY
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ class Measurement:
     model: Path
     runtime: str
     error: str | None = None
+    library: Path | None = None
     unclassified: str | None = None
     cold_start_ms: float | None = None
     peak_rss_bytes: int | None = None
@@ -87,15 +89,17 @@ def measure(
     *,
     images: NDArray[np.uint8] | None,
     classes: int,
+    libraries: Mapping[Path, Path | str] | None = None,
     observe: Callable[[int, int], None],
     on_prepared: Callable[[Sequence[Measurement]], None] = lambda measurements: None,
 ) -> list[Measurement]:
     """Return a measurement per (model, runtime); one that cannot be loaded or dies has an `error` and no figures.
 
-    `images` (uint8 [N, H, W, C]) are classified where they fit the model. `observe` is called with (steps done,
+    `images` (uint8 [N, H, W, C]) are classified where they fit the model. `libraries` are those of the models in C,
+    which the runtime c takes, or why there is none. `observe` is called with (steps done,
     steps in all), `on_prepared` when all models have been loaded and none is timed yet: it may raise.
     """
-    measurements = [Measurement(*candidate) for candidate in candidates]
+    measurements = [_candidate(model, runtime, libraries or {}) for model, runtime in candidates]
     a_round = [*[_take_turn] * setting.effort.turns, _end_round]
     steps = [_prepare, *a_round * setting.effort.rounds]
     with ExitStack() as stack, tempfile.TemporaryDirectory() as folder:
@@ -109,6 +113,13 @@ def measure(
                 on_prepared(measurements)
     observe(len(steps) * len(measurements), len(steps) * len(measurements))
     return measurements
+
+
+def _candidate(model: Path, runtime: str, libraries: Mapping[Path, Path | str]) -> Measurement:
+    found = libraries.get(model) if runtime == C_LIBRARY else None
+    if isinstance(found, str):
+        return Measurement(model, runtime, error=found)
+    return Measurement(model, runtime, library=found)
 
 
 class _Scene:
@@ -131,7 +142,12 @@ class _Scene:
     def start(self, measurement: Measurement) -> Subject:
         setting = self.setting
         return Subject(
-            measurement.model, measurement.runtime, threads=setting.threads, pin=setting.pin, shape=setting.shape
+            measurement.model,
+            measurement.runtime,
+            threads=setting.threads,
+            pin=setting.pin,
+            shape=setting.shape,
+            library=measurement.library,
         )
 
 

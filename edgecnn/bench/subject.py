@@ -40,8 +40,10 @@ class Subject:
         threads: int = 1,
         pin: Sequence[int] | None = None,
         shape: Sequence[int] | None = None,
+        library: Path | None = None,
     ) -> None:
         options = {"model": str(model), "runtime": runtime, "threads": threads, "pin": pin, "shape": shape}
+        options["library"] = library and str(library)
         started = time.perf_counter()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "edgecnn.bench.worker", json.dumps(options)],

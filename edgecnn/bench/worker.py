@@ -19,6 +19,7 @@ import numpy as np
 from edgecnn.bench.latency import durations_ns, measure_latency, percentiles, warm_up
 from edgecnn.device import runtimes
 from edgecnn.device.errors import ModelError
+from edgecnn.device.files import C_LIBRARY
 from edgecnn.device.predictor import Predictor
 from edgecnn.device.quiet import quiet
 
@@ -26,8 +27,8 @@ from edgecnn.device.quiet import quiet
 class Worker:
     """Holds the loaded model; each public method is a command and returns what is answered."""
 
-    def __init__(self, model: Path, runtime: str, threads: int, shape: list[int] | None) -> None:
-        self._model = _loaded(model, runtime, threads, shape)
+    def __init__(self, model: Path, runtime: str, threads: int, shape: list[int] | None, library: str | None) -> None:
+        self._model = _loaded(model, runtime, threads, shape, library)
         for spec in self._model.inputs:
             if runtimes.has_open_sizes(spec):
                 raise ModelError(f"{model}: input {spec.name} is {list(spec.shape)}; pass --shape with every size")
@@ -78,13 +79,16 @@ class Worker:
         return self._predictor
 
 
-def _loaded(model: Path, runtime: str, threads: int, shape: list[int] | None) -> runtimes.LoadedModel:
-    if runtime not in runtimes.RUNTIMES:
+def _loaded(
+    model: Path, runtime: str, threads: int, shape: list[int] | None, library: str | None
+) -> runtimes.LoadedModel:
+    if runtime not in (C_LIBRARY, *runtimes.RUNTIMES):
         from edgecnn.bench import peers  # here, for it would count in the cold start of the board's own
 
         return peers.load(model, runtime=runtime, threads=threads, shape=shape)
     # The parent compared the file with its record; this process is the one that may die of it.
-    return runtimes.load(model, runtime=runtime, threads=threads, shape=shape, probe_first=False)
+    made = None if library is None else Path(library)
+    return runtimes.load(model, runtime=runtime, threads=threads, shape=shape, probe_first=False, library=made)
 
 
 def peak_rss_bytes() -> int | None:
@@ -104,7 +108,7 @@ def main() -> None:
     try:
         if options["pin"] is not None:
             os.sched_setaffinity(0, options["pin"])
-        worker = Worker(Path(options["model"]), options["runtime"], options["threads"], options["shape"])
+        worker = Worker(Path(options.pop("model")), **{k: v for k, v in options.items() if k != "pin"})
         answer = worker.first()
     except Exception as error:
         print(json.dumps({"error": _one_line(error)}), file=answers)

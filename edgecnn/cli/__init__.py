@@ -11,6 +11,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from edgecnn import __version__
+from edgecnn.cli.build import build
 from edgecnn.cli.exporting import export
 from edgecnn.cli.options import (
     ArchOption,
@@ -264,6 +265,7 @@ def quantize(
 
 
 app.command()(export)
+app.command()(build)
 
 
 @app.command()
@@ -278,7 +280,7 @@ def bench(
     runtime: Annotated[
         str | None,
         typer.Option(
-            "--runtime", help="Runtimes, by comma; also openvino, mnn, ncnn. Default: the board's, if installed."
+            "--runtime", help="Runtimes, by comma; also c, openvino, mnn, ncnn. Default: the board's, if installed."
         ),
     ] = None,
     threads: Annotated[int, typer.Option("--threads", min=1, help="Threads of a runtime.")] = 1,

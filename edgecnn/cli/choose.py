@@ -116,6 +116,25 @@ def to_export(named: Path | None) -> tuple[Run | None, Path | None]:
     return (None, path) if path in released_models().values() else (Run(path), None)
 
 
+def to_build(named: Path | None, recipe: str | None, out: Path | None) -> tuple[Run | None, Path, Path]:
+    """Return (run or None, int8 .tflite file or folder with a model in C, folder for what is built of it)."""
+    if named is not None and named.is_dir() and (named / "model.c").is_file():
+        refuse({"--recipe": recipe}, "a model in C has one")
+        whole = named.resolve()
+        return None, named, (out or Path("export")) / (whole.parent if whole.name == "c" else whole).name
+    opened, folder = to_export(named)
+    if opened is not None:
+        refuse({"--out": out}, f"run {opened.root} has its own")
+        check_recipe(opened, recipe or "baseline")
+        source = opened.exported(recipe or "baseline", "int8.tflite")
+        return opened, source, source.with_name("build")
+    refuse({"--recipe": recipe}, "a model file has one")
+    assert folder is not None or named is not None
+    source = folder / "int8.tflite" if folder is not None else path_of(Path(named or ""))
+    own_name = source.resolve().parent.name if source.stem == "int8" else source.stem
+    return None, source, (out or Path("export")) / own_name
+
+
 def keras_model(named: Path | None, folder: Path | None, scheme: str) -> Path:
     """Return the Keras model to export: the file that was named, or that of a released model's folder.
 
@@ -319,7 +338,10 @@ def model_file(named: Path | None, runtime: str | None = None) -> Path:
 def _int8_for(runtime: str | None) -> str:
     """Return the name of the int8 file that `runtime` takes, or that the first runtime that works here does."""
     from edgecnn.device import ladder
+    from edgecnn.device.files import C_LIBRARY
 
+    if runtime == C_LIBRARY:
+        return "int8.tflite"
     usable = (
         [runtime] if runtime in ladder.LADDER else [name for name in ladder.installed() if ladder.works(name).works]
     )

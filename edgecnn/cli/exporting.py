@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,6 +25,7 @@ from edgecnn.cli.terminal import progress, say, say_accuracy
 
 if TYPE_CHECKING:
     from edgecnn.pipeline import Target
+    from edgecnn.pipeline.exports import Check
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +48,7 @@ class Asked:
     kernel: str | None
     name: str | None
     model_format: str | None
+    check: Check | None = None  # raises for a model that what is made of it cannot be made of, before it is written
 
     @property
     def folder(self) -> Path:
@@ -189,7 +192,7 @@ def _c(asked: Asked, options: dict[str, str]) -> Path:
     if asked.model is not None and asked.model.suffix == ".tflite":
         return _c_of_file(asked, asked.model, options)
     choose.refuse({"--keep-float": asked.keep_float}, "C is made of integers alone")
-    path = _model(replace(asked, format="tflite"))
+    path = _model(replace(asked, format="tflite", check=partial(pipeline.check_c, **options)))
     return pipeline.export_c(path, out=path.with_name("c"), **options)
 
 
@@ -260,7 +263,7 @@ def _model_of_run(asked: Asked, target: Target, run: Run) -> Path:
     choose.check_recipe(run, recipe)
     options: dict[str, Any] = {**asked.exporting, "data_dir": asked.data_dir}
     with progress() as observe, pipeline.reopen(run, **options, observe=observe) as work:
-        return pipeline.export(work, recipe=recipe, target=target)
+        return pipeline.export(work, recipe=recipe, target=target, check=asked.check)
 
 
 def _is_released(asked: Asked, target: Target, folder: Path) -> bool:
@@ -275,7 +278,7 @@ def _released_model(asked: Asked, target: Target, folder: Path) -> Path:
     nothing_else = f"no complete run in {choose.RUNS}/: " if asked.model is None else ""
     say(f"{nothing_else}copying the released {folder.name}, {target.file}")
     _refuse_for_released(asked)
-    return pipeline.copy_released(folder / target.file, out=asked.folder / folder.name)
+    return pipeline.copy_released(folder / target.file, out=asked.folder / folder.name, check=asked.check)
 
 
 def _refuse_for_released(asked: Asked) -> None:
@@ -300,4 +303,4 @@ def _model_of_file(asked: Asked, target: Target, folder: Path | None) -> Path:
     into = asked.folder / (source.parent.name if is_named_by_folder else source.stem)
     with progress() as observe:
         images = pipeline.load_data(settings, data_dir=asked.data_dir, observe=observe)
-        return pipeline.export_model(source, target=target, out=into, config=settings, data=images)
+        return pipeline.export_model(source, target=target, out=into, config=settings, data=images, check=asked.check)

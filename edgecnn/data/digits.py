@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edgecnn.data.splits import Split, stratified
-from edgecnn.device.canonical import BOX, SIDE, centre_of_mass
+from edgecnn.device.canonical import centre_of_mass
+from edgecnn.device.digit import BOX, SIDE
 
 LABELS = tuple("0123456789")
 _TEST_FRACTION = 0.2

@@ -39,11 +39,15 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "predict.pyz", f
 
 
 def model_beside(model: Path | None, _: str | None) -> Path:
-    """Return `model`, or the only model in the folder of the program that runs."""
+    """Return `model`, or the only model in the folder of the program that runs: a .tflite, .onnx, or C library."""
     if model is not None:
         return model
+    from edgecnn.device.files import LIBRARY
+
     folder = _own_folder()
     found = sorted(path for suffix in ("tflite", "onnx") for path in folder.glob(f"*.{suffix}"))
+    if not found and (folder / LIBRARY).is_file():
+        return folder / LIBRARY
     if len(found) != 1:
         names = ", ".join(path.name for path in found) or "none"
         raise ModelError(f"--model: not given, and {folder} holds {names}; expected exactly one .tflite or .onnx there")
@@ -61,15 +65,15 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     parser = _Parser(
         prog=prog,
         description="Classify images with a TFLite or ONNX model.",
-        epilog="Exit codes: 0 done (--watch, --camera: SIGTERM), 1 the self-test differs, 2 bad input, 130 Ctrl-C.",
+        epilog="Exit codes: 0 done, or ended by SIGTERM; 1 the self-test differs; 2 bad input; 130 Ctrl-C.",
         allow_abbrev=False,
         # The terminal's width, which argparse asks for at every start, would import shutil and with it bz2 and lzma.
         formatter_class=lambda prog: argparse.HelpFormatter(prog, width=100),
     )
     parser.add_argument("images", nargs="*", type=Path, metavar="IMAGE", help="PNG, JPEG, ...")
     where = "the only one beside predict.pyz" if prog == "predict.pyz" else "int8 of the latest run, else edge35k"
-    parser.add_argument("--model", type=Path, metavar="FILE", help=f"a .tflite or .onnx file; default: {where}")
-    parser.add_argument("--runtime", help="litert, tflite-runtime or ort; default: the first installed one that fits")
+    parser.add_argument("--model", type=Path, metavar="FILE", help=f".tflite, .onnx or libmodel.so; default: {where}")
+    parser.add_argument("--runtime", help="c, litert, tflite-runtime or ort; default: the first of them that fits")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads of the runtime; default: 1")
     parser.add_argument("--json", action="store_true", help="one JSON object per line")
     parser.add_argument("--segment", action="store_true", help="several digits on a page: a line, and a box, for each")
@@ -82,6 +86,13 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         const="0",
         metavar="N",
         help="predict a camera's frames: 0, 1, /dev/video0, or a video file; by picamera2 or OpenCV; default: 0",
+    )
+    parser.add_argument(
+        "--serve",
+        nargs="?",
+        const="127.0.0.1:8000",
+        metavar="HOST:PORT",
+        help="answer there with a page to draw on and a JSON API; default: 127.0.0.1:8000",
     )
     parser.add_argument("--doctor", action="store_true", help="say what board this is, what works and what to install")
     parser.add_argument(
@@ -106,6 +117,8 @@ def _options(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -
         parser.error("no images given; give one or more files")
     if options.camera is not None and options.segment:
         parser.error("--camera reads one digit a frame; leave --segment out")
+    if options.serve is not None and (options.segment or options.json or options.show is not None):
+        parser.error("--serve is told by each request what to do; leave --segment, --json and --show out")
     options.do = _TO_DO[asked[0]] if asked else _predict
     return options
 
@@ -141,6 +154,14 @@ def _camera(options: argparse.Namespace, find_model: FindModel) -> int:
         for line in watch_camera(options.camera, stop=stop, **_shared(options, find_model)):
             print(line, flush=True)
     return stop.exit_code
+
+
+def _serve(options: argparse.Namespace, find_model: FindModel) -> int:
+    from edgecnn.device.commands import serve_predictions
+
+    shared = _shared(options, find_model)
+    del shared["as_json"], shared["show"]
+    return serve_predictions(options.serve, say=lambda line: print(line, flush=True), **shared)
 
 
 def _shared(options: argparse.Namespace, find_model: FindModel) -> dict[str, Any]:
@@ -183,4 +204,4 @@ def _complain(error: DeviceError) -> None:
 
 
 # By option; without any of them, images are predicted.
-_TO_DO = {"doctor": _doctor, "self_test": _self_test, "watch": _watch, "camera": _camera}
+_TO_DO = {"doctor": _doctor, "self_test": _self_test, "watch": _watch, "camera": _camera, "serve": _serve}

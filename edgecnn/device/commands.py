@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
-from functools import partial
+from functools import cache, partial
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from edgecnn.device.errors import DeviceError
-from edgecnn.device.predictor import PlacedPrediction, Prediction, Predictor, Watch
+from edgecnn.device.errors import DeviceError, ImageError
+from edgecnn.device.files import C_LIBRARY, LIBRARY
+from edgecnn.device.quick import quick_reader
 
 if TYPE_CHECKING:
     from edgecnn.device.paper import Gray
+    from edgecnn.device.predictor import PlacedPrediction, Prediction, Predictor, Watch
     from edgecnn.device.stop import Stop
 
 NOTHING = "-"  # in place of a label, where no digit is seen
@@ -42,10 +44,34 @@ def predict_files(
     """
     if show is not None and show.suffix.lower() == ".png" and len(images) > 1:
         raise DeviceError(f"--show: {show} for {len(images)} images; expected a folder; leave .png out")
+    is_plain = not (segment or show or stats) and threads == 1
+    quick = quick_reader(model, runtime) if is_plain else None
     with _counting(model, stats, warn) as count:
-        predictor = Predictor(model, runtime=runtime, threads=threads, watch=count)
+        predictor = cache(partial(_predictor, model, runtime=runtime, threads=threads, watch=count))
+        if quick is None:
+            predictor()  # a model that cannot be loaded is told before an image that cannot
         for image in images:
-            yield from _lines(predictor, image, as_json=as_json, segment=segment, show=show)
+            if quick is not None and (values := quick(image)) is not None:
+                yield _said(str(image), values, C_LIBRARY, as_json)
+                continue
+            if quick is not None:
+                _check_can_be_read(image)
+            yield from _lines(predictor(), image, as_json=as_json, segment=segment, show=show)
+
+
+def _predictor(model: Path, *, runtime: str | None, threads: int, watch: Watch | None) -> Predictor:
+    from edgecnn.device.predictor import Predictor  # numpy, which a C library does without
+
+    return Predictor(model, runtime=runtime, threads=threads, watch=watch)
+
+
+def _check_can_be_read(image: Path) -> None:
+    """Raise `ImageError` for a picture that a C library does not read alone, where what it needs is not installed."""
+    if image.exists() and not (find_spec("numpy") and find_spec("PIL")):
+        raise ImageError(
+            f"{image}: not a PGM, PNG or .raw file of 28x28 pixels in MNIST's shape; {LIBRARY} alone reads no other; "
+            f"run: pip install numpy pillow"
+        )
 
 
 def watch_folder(
@@ -68,7 +94,7 @@ def watch_folder(
     if drawn is not None and drawn.resolve() == folder.resolve():
         raise DeviceError(f"--show: {show} is where --watch looks for pictures; give another folder")
     with _counting(model, stats, warn) as count:
-        predictor = Predictor(model, runtime=runtime, threads=threads, watch=count)
+        predictor = _predictor(model, runtime=runtime, threads=threads, watch=count)
         read = partial(_lines, predictor, as_json=as_json, segment=segment, show=show)
         for path, said in watch(folder, read, wait=stop.wait):
             is_for_machines = as_json and isinstance(said, DeviceError)
@@ -95,7 +121,7 @@ def watch_camera(
 
     last = None
     with _counting(model, stats, warn) as count, frames(camera) as found:
-        predictor = Predictor(model, runtime=runtime, threads=threads, watch=count)
+        predictor = _predictor(model, runtime=runtime, threads=threads, watch=count)
         for number, gray in enumerate(found):
             answer, line = _frame(predictor, number, gray, as_json)
             if as_json or answer != last:
@@ -105,6 +131,16 @@ def watch_camera(
             last = answer
             if stop.wait(0):
                 return
+
+
+def serve_predictions(
+    address: str, *, model: Path, runtime: str | None, threads: int, say: Warn, stats: Path | None, warn: Warn
+) -> int:
+    """Answer requests at `address` until told to end; return the exit code. `say` gets the lines to print."""
+    from edgecnn.device.server import serve
+
+    with _counting(model, stats, warn) as count:
+        return serve(Predictor(model, runtime=runtime, threads=threads, watch=count), address, say=say)
 
 
 def _frame(predictor: Predictor, number: int, gray: Gray, as_json: bool) -> tuple[str, str]:
@@ -148,9 +184,16 @@ def _digit(predictor: Predictor, image: Path, as_json: bool, show: Path | None) 
 
 
 def _line(predictor: Predictor, image: str, prediction: Prediction, as_json: bool) -> str:
+    from dataclasses import asdict
+
+    return _said(image, asdict(prediction), predictor.model.runtime, as_json)
+
+
+def _said(image: str, values: dict[str, Any], runtime: str, as_json: bool) -> str:
+    """Return what is printed of a prediction, given by the names of `Prediction`."""
     if as_json:
-        return json.dumps({"image": image, "runtime": predictor.model.runtime, **asdict(prediction)})
-    return f"{_one_field(image)}\t{_told(prediction)}"
+        return json.dumps({"image": image, "runtime": runtime, **values})
+    return f"{_one_field(image)}\t{_told(values)}"
 
 
 def _draw_steps(image: Path, gray: Gray, answer: str, show: Path) -> None:
@@ -160,6 +203,8 @@ def _draw_steps(image: Path, gray: Gray, answer: str, show: Path) -> None:
 
 
 def _page(predictor: Predictor, image: Path, as_json: bool, show: Path | None) -> Iterator[str]:
+    from dataclasses import asdict
+
     from edgecnn.device.pictures import read_gray
     from edgecnn.device.segment import find_digits
 
@@ -173,21 +218,21 @@ def _page(predictor: Predictor, image: Path, as_json: bool, show: Path | None) -
     if as_json:
         found = [{"row": digit.row, "box": digit.box, **asdict(digit.prediction)} for digit in digits]
         yield json.dumps(
-            {"image": str(image), "runtime": predictor.model.runtime, "rows": _rows(digits), "digits": found}
+            {"image": str(image), "runtime": predictor.model.runtime, "rows": rows_of_labels(digits), "digits": found}
         )
     else:
         for digit in digits:
             box = "\t".join(map(str, digit.box))
-            yield f"{_one_field(str(image))}\t{digit.row}\t{box}\t{_told(digit.prediction)}"
+            yield f"{_one_field(str(image))}\t{digit.row}\t{box}\t{_told(vars(digit.prediction))}"
 
 
-def _told(prediction: Prediction) -> str:
+def _told(values: dict[str, Any]) -> str:
     """Return label and probability as fields of a row, and a third that says why if it is not to be trusted."""
-    refused = f"\trejected: {prediction.reason}" if not prediction.accepted else ""
-    return f"{prediction.label}\t{prediction.probability:.3f}{refused}"
+    refused = f"\trejected: {values['reason']}" if not values["accepted"] else ""
+    return f"{values['label']}\t{values['probability']:.3f}{refused}"
 
 
-def _rows(digits: Sequence[PlacedPrediction]) -> list[list[str]]:
+def rows_of_labels(digits: Sequence[PlacedPrediction]) -> list[list[str]]:
     """Return the labels row by row."""
     count = 1 + max((digit.row for digit in digits), default=-1)
     return [[digit.prediction.label for digit in digits if digit.row == row] for row in range(count)]

@@ -16,12 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecnn.device.errors import ModelError
+from edgecnn.device.refusal import reason_to_refuse
 from edgecnn.device.typicality import Layer, log_probabilities, unpacked
 
 Floats = NDArray[np.float32]
-NO_INK = "no ink on the paper"
-SEVERAL = "several digits; use --segment"
-NO_DIGIT = "looks like no digit"
 
 
 @dataclass(frozen=True)
@@ -78,8 +76,9 @@ def reasons_to_refuse(
 ) -> list[str]:
     """Return for each canonical image uint8 [N, 28, 28] with its calibrated probabilities why to refuse it, or ""."""
     typical = typicality(pixels, decision)
+    limits = {"least_probability": decision.least_probability, "least_typicality": decision.least_typicality}
     return [
-        _reason(bool(image.any()), own, logs, labels, decision)
+        reason_to_refuse(bool(image.any()), own.tolist(), logs.tolist(), labels, **limits)
         for image, own, logs in zip(pixels, probabilities, typical, strict=True)
     ]
 
@@ -87,21 +86,3 @@ def reasons_to_refuse(
 def typicality(pixels: NDArray[np.uint8], decision: Decision) -> Floats:
     """Return the log of how typical each image is of each class, and of none: [N, classes + 1]; [N, 0] if not known."""
     return log_probabilities(pixels, decision.layers) if decision.layers else np.zeros((len(pixels), 0), np.float32)
-
-
-def _reason(has_ink: bool, own: Floats, typical: Floats, labels: Sequence[str], decision: Decision) -> str:
-    if not has_ink:
-        return NO_INK
-    best = int(own.argmax())
-    second = int(np.delete(own, best).argmax())
-    second += second >= best
-    if len(typical) and typical[best] < decision.least_typicality:
-        likely = int(typical.argmax())
-        if likely == len(labels):
-            return NO_DIGIT
-        return _not_sure(labels, best, second if likely == best else likely)
-    return _not_sure(labels, best, second) if own[best] < decision.least_probability else ""
-
-
-def _not_sure(labels: Sequence[str], best: int, other: int) -> str:
-    return f"not sure: {labels[best]} or {labels[other]}"

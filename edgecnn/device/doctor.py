@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from edgecnn.device import ladder
+from edgecnn.device.files import LIBRARY
 
 # What the runtimes' kernels look for.
 _ARM, _X86 = "neon asimd asimdhp asimddp i8mm sve", "sse4_2 avx avx2 fma avx512f avx512_vnni"
@@ -18,14 +19,17 @@ _ARM, _X86 = "neon asimd asimdhp asimddp i8mm sve", "sse4_2 avx avx2 fma avx512f
 
 def examine() -> tuple[list[str], bool]:
     """Return the lines of the report, and whether something works; each installed runtime is tried anew."""
+    library = Path(sys.argv[0]).resolve().parent / LIBRARY
+    found = ladder.library_works(library) if library.is_file() else None
     findings = {name: ladder.try_out(name) for name in ladder.installed()}
-    lines = [*_board(), *_libraries()]
+    lines = [*_board(), *_libraries(), _row("runtime c", _library_state(library, found))]
     for name, rung in ladder.LADDER.items():
         lines.append(_row(f"runtime {name}", _state(findings.get(name), rung)))
-    working = [name for name, finding in findings.items() if finding.works]
-    can_start = bool(working) and find_spec("numpy") is not None and find_spec("PIL") is not None
-    lines.append(_row("verdict", f"ready: {', '.join(working)}" if can_start else _advice(working)))
-    return lines, can_start
+    working = ["c"] if found is not None and found.works else []
+    working += [name for name, finding in findings.items() if finding.works]
+    reads_all = find_spec("numpy") is not None and find_spec("PIL") is not None
+    lines.append(_row("verdict", _verdict(working, reads_all)))
+    return lines, bool(working) and (reads_all or "c" in working)
 
 
 def _board() -> Iterator[str]:
@@ -52,11 +56,25 @@ def _state(finding: ladder.Finding | None, rung: ladder.Rung) -> str:
     return f"works, {finding.version}" if finding.works else f"does not work: {finding.reason}"
 
 
-def _advice(working: list[str]) -> str:
+def _library_state(path: Path, finding: ladder.Finding | None) -> str:
+    if finding is None:
+        return f"no {LIBRARY} in {path.parent}; made of a model by edgecnn build"
+    version = f"works, for the model of sha256 {finding.version[:12]}…"
+    return version if finding.works else f"does not work: {finding.reason}"
+
+
+def _verdict(working: list[str], reads_all: bool) -> str:
+    if working and reads_all:
+        return f"ready: {', '.join(working)}"
+    if "c" in working:
+        return "ready for 28x28 PGM, PNG and .raw files in MNIST's shape; for all others run: pip install numpy pillow"
     if working:
         return "not ready; run: pip install numpy pillow"
     if platform.machine() in ("armv6l", "armv7l"):
-        return "not ready: ai-edge-litert has no wheel for 32-bit ARM; install a 64-bit system, or tflite-runtime"
+        return (
+            f"not ready: ai-edge-litert has no wheel for 32-bit ARM; put a {LIBRARY} beside the model (edgecnn build), "
+            f"install a 64-bit system, or tflite-runtime"
+        )
     return "not ready; run: pip install numpy pillow ai-edge-litert"
 
 

@@ -11,6 +11,10 @@ class ImageError(DeviceError):
     """A file that is no image, or an array that is no picture."""
 
 
+class ImageSizeError(ImageError):
+    """An image of more pixels than are decoded."""
+
+
 class NoInkError(ImageError):
     """A picture on which nothing is drawn."""
 

@@ -11,16 +11,15 @@ import contextlib
 import json
 import os
 import sys
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 IMPORT_TIMEOUT_S = 120  # a first import from an SD card takes its time
 
 
-@dataclass(frozen=True)
-class Rung:
+class Rung(NamedTuple):
     """A runtime: the module to import, the package to install, the files it takes."""
 
     module: str
@@ -28,9 +27,11 @@ class Rung:
     suffix: str
 
 
-@dataclass(frozen=True)
-class Finding:
-    """What came of importing a runtime: its version if it works, else the reason, one line."""
+class Finding(NamedTuple):
+    """What came of trying a runtime: its version if it works, else the reason, one line.
+
+    The version of a C library is the sha256 of the model that it was made from.
+    """
 
     works: bool
     version: str = ""
@@ -51,6 +52,8 @@ try:
 except importlib.metadata.PackageNotFoundError:
     print("unknown")
 """
+_LIBRARY_CHILD = "import sys; sys.path.insert(0, sys.argv[2]); from edgecnn.device.library import tried; tried()"
+_MOST_KEPT = 100  # findings; those of libraries that are built anew would grow in number for ever
 
 
 def installed() -> list[str]:
@@ -60,31 +63,46 @@ def installed() -> list[str]:
 
 def works(name: str) -> Finding:
     """Return what came of importing an installed runtime in a child process, now or when it was last the same here."""
-    kept, key = _kept(), _key(name)
-    if isinstance(kept.get(key), dict):
-        with contextlib.suppress(TypeError):  # of another version of this file
-            return Finding(**kept[key])
-    return try_out(name)
+    return _kept_finding(_key(name)) or try_out(name)
 
 
 def try_out(name: str) -> Finding:
     """Import a runtime in a child process and keep what came of it."""
+    rung = LADDER[name]
+    return _tried(_key(name), "importing it", [_CHILD, rung.module, rung.package])
+
+
+def library_works(path: Path) -> Finding:
+    """Return what came of loading and calling a model's C library in a child process, now or when it last was so."""
+    status = path.stat()
+    key = "|".join(["c", sys.version, cpu_name(), str(path.resolve()), str(status.st_mtime_ns), str(status.st_size)])
+    return _kept_finding(key) or _tried(key, "calling it", [_LIBRARY_CHILD, str(path), str(Path(__file__).parents[2])])
+
+
+def _kept_finding(key: str) -> Finding | None:
+    kept = _kept().get(key)
+    if isinstance(kept, dict):
+        with contextlib.suppress(TypeError):  # of another version of this file
+            return Finding(**kept)
+    return None
+
+
+def _tried(key: str, what: str, code_and_arguments: Sequence[str]) -> Finding:
     import subprocess  # 2 ms, and seldom needed
 
-    rung = LADDER[name]
-    command = [sys.executable, "-c", _CHILD, rung.module, rung.package]
+    command = [sys.executable, "-c", *code_and_arguments]
     try:
         child = subprocess.run(command, capture_output=True, text=True, timeout=IMPORT_TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired:
-        return Finding(False, reason=f"importing it did not end in {IMPORT_TIMEOUT_S} s")
+        return Finding(False, reason=f"{what} did not end in {IMPORT_TIMEOUT_S} s")
     if child.returncode == 0:
         finding = Finding(True, version=child.stdout.strip().splitlines()[-1])
     elif child.returncode < 0:
-        finding = Finding(False, reason=f"importing it died of signal {-child.returncode}{_meaning(child.returncode)}")
+        finding = Finding(False, reason=f"{what} died of signal {-child.returncode}{_meaning(child.returncode)}")
     else:
         lines = child.stderr.strip().splitlines() or [f"exit code {child.returncode}"]
         finding = Finding(False, reason=" ".join(lines[-1].split())[:200])
-    _keep(_key(name), finding)
+    _keep(key, finding)
     return finding
 
 
@@ -129,5 +147,6 @@ def _keep(key: str, finding: Finding) -> None:
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_name(f"{path.name}.{os.getpid()}")
-        unfinished.write_text(json.dumps(_kept() | {key: asdict(finding)}, indent=1))
+        kept = list((_kept() | {key: finding._asdict()}).items())
+        unfinished.write_text(json.dumps(dict(kept[-_MOST_KEPT:]), indent=1))
         unfinished.replace(path)

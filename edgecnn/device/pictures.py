@@ -4,49 +4,64 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
-from edgecnn.device.errors import ImageError
+from edgecnn.device.errors import ImageError, ImageSizeError
 
 MAX_PIXELS = 50_000_000
 PHOTO_SIDE = 2048  # pixels of the longer side; more shows nothing of handwriting
 
 
-def read_gray(path: Path) -> NDArray[np.uint8]:
-    """Return the picture in `path` as uint8 [H, W], upright as its EXIF says, transparency shown as white paper.
+def read_gray(file: Path | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+    """Return the picture in `file` as uint8 [H, W], upright as its EXIF says, transparency shown as white paper.
 
     Of an animation it is the first frame. A large JPEG is decoded at a half, quarter or eighth of its size, which its
-    format makes cheap. Raises `ImageError` for what is no image, is far too large or holds no gray levels.
+    format makes cheap. Raises `ImageError` for what is no image or holds no gray levels, `ImageSizeError` for one of
+    more than `max_pixels`, before it is decoded.
     """
+    name = file if isinstance(file, Path) else "image"
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of large images and odd metadata; the size is checked here
-            with Image.open(path) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    raise ImageError(
-                        f"{path}: {image.width}x{image.height} pixels; expected at most {MAX_PIXELS}; scale it down"
-                    )
+            with Image.open(file) as image:
+                _check(image, name, max_pixels)
                 if image.format == "JPEG":
                     image.draft(None, (PHOTO_SIDE, PHOTO_SIDE))
-                return _levels(ImageOps.exif_transpose(image), path)
+                return _levels(ImageOps.exif_transpose(image), name)
     except ImageError:
         raise
     except FileNotFoundError:
-        raise ImageError(f"{path}: no such file; give an image file") from None
+        raise ImageError(f"{name}: no such file; give an image file") from None
+    except Image.DecompressionBombError:
+        raise ImageSizeError(f"{name}: far too many pixels; expected at most {max_pixels}; scale it down") from None
+    except UnidentifiedImageError:  # its message is the object's address, where it was no path
+        raise ImageError(f"{name}: not a readable image (of no known format); give a PNG, JPEG or the like") from None
     except Exception as error:  # Pillow's decoders raise almost anything for a damaged file
-        reason = " ".join(str(error).replace(str(path), "the file").split()) or type(error).__name__
-        raise ImageError(f"{path}: not a readable image ({reason}); give a PNG, JPEG or the like") from None
+        said = str(error).replace(str(name), "the file") if isinstance(name, Path) else str(error)
+        reason = " ".join(said.split()) or type(error).__name__
+        raise ImageError(f"{name}: not a readable image ({reason}); give a PNG, JPEG or the like") from None
 
 
-def _levels(image: Image.Image, path: Path) -> NDArray[np.uint8]:
+def _check(image: Image.Image, name: Path | str, max_pixels: int) -> None:
+    """Raise `ImageError` for an image, opened and not yet decoded, that would cost more than a picture may."""
+    if image.width * image.height > max_pixels:
+        raise ImageSizeError(
+            f"{name}: {image.width}x{image.height} pixels; expected at most {max_pixels}; scale it down"
+        )
+    if image.format == "EPS":  # Pillow would start Ghostscript
+        raise ImageError(f"{name}: EPS, which is a program; expected pixels; give a PNG, JPEG or the like")
+
+
+def _levels(image: Image.Image, name: Path | str) -> NDArray[np.uint8]:
     """Return the gray levels of an open image of any mode but floating point."""
     if image.mode.startswith("I"):  # 16 bits a pixel; convert("L") would clip them
         return (np.asarray(image).astype(np.int64).clip(0, 65535) // 257).astype(np.uint8)
     if image.mode == "F":
-        raise ImageError(f"{path}: floating-point pixels; expected 8 or 16 bits; convert the image")
+        raise ImageError(f"{name}: floating-point pixels; expected 8 or 16 bits; convert the image")
     if "A" in image.getbands() or "transparency" in image.info:
         return _on_paper(image.convert("LA"))
     return np.asarray(image.convert("L"))

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecnn.device.canonical import SIDE, checked_gray
-from edgecnn.device.decision import SEVERAL, calibrated, read_decision, reasons_to_refuse
+from edgecnn.device.canonical import checked_gray
+from edgecnn.device.decision import calibrated, read_decision, reasons_to_refuse
+from edgecnn.device.digit import SIDE
 from edgecnn.device.errors import ImageError, ModelError, NoInkError
+from edgecnn.device.files import check_contract, labels_of, read_record
 from edgecnn.device.plain import read_plain
+from edgecnn.device.prediction import check_probabilities, timed
 from edgecnn.device.preprocessing import look
-from edgecnn.device.runtimes import LoadedModel, TensorSpec, load, read_record
+from edgecnn.device.refusal import SEVERAL
+from edgecnn.device.runtimes import LoadedModel, TensorSpec, load
 
 if TYPE_CHECKING:
     from edgecnn.device.segment import Page
@@ -60,9 +62,10 @@ class PlacedPrediction:
 class Predictor:
     """Classifies images with one model file.
 
-    Input and output types, scale and zero point are read from the model; class names from the record beside it,
-    else they are "0", "1", ..., and when to trust it. `watch` is called with the canonical image and the prediction
-    made of it, each time. Raises `ModelError` when the model does not take a 28x28x1 image.
+    Input and output types, scale and zero point are read from the model; class names from the record beside it or the
+    model itself, else they are "0", "1", ...; and when to trust it from the record. `watch` is called with the
+    canonical image and the prediction made of it, each time. Raises `ModelError` when the model does not take a
+    28x28x1 image.
     """
 
     def __init__(
@@ -77,23 +80,27 @@ class Predictor:
         path = self.model.path
         self.input, self.output = image_classifier(self.model)
         record = read_record(path)
-        self.labels = _labels(path, self.output.shape[1], record)
-        _check_contract(path, self.input, record)
+        self.labels = labels_of(path, self.output.shape[1], record, self.model.labels)
+        check_contract(path, self.input.shape, self.input.dtype, record)
         self._encoding = input_encoding(self.input)
         self._decision = read_decision(record, classes=len(self.labels), where=path)
         self._watch = watch
 
     def predict(self, image: str | Path | NDArray[np.uint8]) -> Prediction:
         """Return the prediction for an image file, or for a uint8 array [H, W] of any size."""
+        return self.look(image)[0]
+
+    def look(self, image: str | Path | NDArray[np.uint8]) -> tuple[Prediction, NDArray[np.uint8]]:
+        """Return the same prediction as `predict`, and the uint8 [28, 28] that the network saw."""
         timings_us: dict[str, float] = {}
-        with _timed(timings_us, "read"):
+        with timed(timings_us, "read"):
             gray = _gray(image)
-        with _timed(timings_us, "preprocess"):
+        with timed(timings_us, "preprocess"):
             try:
                 pixels, is_one_of_several = look(gray)
             except NoInkError:
                 pixels, is_one_of_several = np.zeros((SIDE, SIDE), np.uint8), False
-        return self._prediction(pixels, timings_us, refused=SEVERAL if is_one_of_several else "")
+        return self._prediction(pixels, timings_us, refused=SEVERAL if is_one_of_several else ""), pixels
 
     def predict_page(self, image: str | Path | NDArray[np.uint8]) -> list[PlacedPrediction]:
         """Return a prediction for each of several digits, rows from top to bottom and each from left to right."""
@@ -111,14 +118,10 @@ class Predictor:
 
     def _prediction(self, pixels: NDArray[np.uint8], timings_us: dict[str, float], *, refused: str = "") -> Prediction:
         """Return the prediction for one canonical image uint8 [28, 28], `refused` for a reason or judged here."""
-        with _timed(timings_us, "infer"):
+        with timed(timings_us, "infer"):
             raw = self.probabilities(pixels[None, :, :, None])
-        if raw.min() < -0.01 or not 0.9 < raw.sum() < 1.1:  # int8 scores add up to 1 nearly
-            raise ModelError(
-                f"{self.model.path}: scores from {raw.min():.3g} to {raw.max():.3g} are no probabilities; "
-                f"give a model that ends in softmax"
-            )
-        with _timed(timings_us, "judge"):
+        check_probabilities(float(raw.min()), float(raw.max()), float(raw.sum()), model=self.model.path)
+        with timed(timings_us, "judge"):
             probabilities = calibrated(raw, self._decision)
             reason = refused or reasons_to_refuse(pixels[None], probabilities, self.labels, self._decision)[0]
         best = int(probabilities[0].argmax())
@@ -143,14 +146,6 @@ class Predictor:
             raise ImageError(f"pixels: {pixels.dtype} {list(pixels.shape)}; expected uint8 [N, 28, 28, 1]")
         encoded: NDArray[Any] = self._encoding[pixels]
         return encoded
-
-
-@contextmanager
-def _timed(timings_us: dict[str, float], step: str) -> Iterator[None]:
-    """Note how many microseconds the block took."""
-    started = perf_counter()
-    yield
-    timings_us[step] = round((perf_counter() - started) * 1e6, 1)
 
 
 def _gray(image: str | Path | NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -202,22 +197,3 @@ def decode_output(raw: NDArray[Any], spec: TensorSpec) -> NDArray[np.float32]:
     if not spec.scale:
         return raw.astype(np.float32)
     return ((raw.astype(np.float64) - spec.zero_point) * spec.scale).astype(np.float32)
-
-
-def _labels(path: Path, classes: int, record: dict[str, Any]) -> list[str]:
-    labels = record.get("labels", [str(i) for i in range(classes)])
-    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
-        raise ModelError(f"{path}: labels in its record are {labels!r:.60}; expected a list of names; copy it again")
-    if len(labels) != classes:
-        raise ModelError(f"{path}: {classes} classes, its record names {len(labels)}; copy model and record together")
-    return labels
-
-
-def _check_contract(path: Path, spec: TensorSpec, record: dict[str, Any]) -> None:
-    """Raise `ModelError` when the record states another input than the model has or this predictor feeds."""
-    stated = record.get("input")
-    if stated is None:
-        return
-    feeds = {"shape": list(spec.shape), "dtype": spec.dtype, "range": [0, 1] if spec.dtype == "float32" else [0, 255]}
-    if stated != feeds:
-        raise ModelError(f"{path}: its record says input {stated!r:.120}; the model takes {feeds}; copy both again")

@@ -6,7 +6,7 @@ loaded and run in a child process: a file that makes a runtime's C++ crash then 
 
 from __future__ import annotations
 
-import json
+import ctypes
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecnn.device.digest import sha256
 from edgecnn.device.errors import DeviceError, ModelError, RuntimeMissingError
+from edgecnn.device.files import C_LIBRARY, one_line, read_model, vouched_for
 from edgecnn.device.ladder import LADDER, installed, works
+from edgecnn.device.library import Library, library_of
 from edgecnn.device.quiet import quiet
 
 Arrays = list[NDArray[Any]]
@@ -41,13 +42,17 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model ready to run: `invoke` takes an array per input, of its shape and dtype, and returns one per output."""
+    """A model ready to run: `invoke` takes an array per input, of its shape and dtype, and returns one per output.
+
+    `labels` are the names of the classes where the model itself has them: a C library.
+    """
 
     path: Path
     runtime: str
     inputs: list[TensorSpec]
     outputs: list[TensorSpec]
     invoke: Invoke
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -67,9 +72,11 @@ def load(
     threads: int = 1,
     shape: Sequence[int] | None = None,
     probe_first: bool = True,
+    library: Path | None = None,
 ) -> LoadedModel:
-    """Return the model in `path`, in `runtime` or the first installed one that takes its format.
+    """Return the model in `path`, in `runtime` or the first one here that takes it.
 
+    That is the C library beside it, or `library`, where there is one that belongs to it, then an installed one.
     `shape` is given to the first input, of a model that leaves sizes of it open. `probe_first` tries a model without
     a record in a child process; leave it out where the calling process may die.
 
@@ -78,6 +85,10 @@ def load(
     """
     if not 1 <= threads <= MAX_THREADS:
         raise DeviceError(f"--threads: {threads}; expected 1 to {MAX_THREADS}")
+    if runtime in (None, C_LIBRARY):
+        found = library_of(path, asked=runtime == C_LIBRARY, library=library)
+        if found is not None:
+            return _load_library(path, found, shape)
     chosen = pick(path, runtime)
     content = read_model(path)
     if not vouched_for(path, content) and probe_first:
@@ -88,8 +99,26 @@ def load(
     except ModelError as error:  # the loaders do not know the path
         raise ModelError(f"{path}: {error}") from None
     except Exception as error:  # the runtimes raise almost anything for a file they cannot read
-        raise ModelError(f"{path}: {chosen} cannot load it ({_one_line(error)}); export it again") from None
+        raise ModelError(f"{path}: {chosen} cannot load it ({one_line(error)}); export it again") from None
     return LoadedModel(path, chosen, inputs, outputs, invoke)
+
+
+def _load_library(path: Path, found: Path, shape: Sequence[int] | None) -> LoadedModel:
+    """Return a model in its C library; the images are copied to where it reads them, the scores from there."""
+    vouched_for(path, read_model(path))
+    library = Library(found)
+    given, made = TensorSpec("pixels", *library.input), TensorSpec("scores", *library.output)
+    if shape is not None:
+        check_shape(given, shape)
+    pixels, scores = np.zeros(given.shape, given.dtype), np.zeros(made.shape, made.dtype)
+    places = ctypes.c_void_p(pixels.ctypes.data), ctypes.c_void_p(scores.ctypes.data)
+
+    def invoke(arrays: Arrays) -> Arrays:
+        np.copyto(pixels, arrays[0], casting="no")
+        library.run(*places)
+        return [scores.copy()]
+
+    return LoadedModel(path, C_LIBRARY, [given], [made], invoke, tuple(library.labels))
 
 
 def pick(path: Path, runtime: str | None = None) -> str:
@@ -112,47 +141,6 @@ def pick(path: Path, runtime: str | None = None) -> str:
             return name
         reasons.append(f"{name} does not work here ({finding.reason})")
     raise RuntimeMissingError(f"{path}: {'; '.join(reasons)}; run predict.pyz --doctor to see what does")
-
-
-def read_model(path: Path) -> bytes:
-    """Return the file's bytes after a look at its first ones."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"{path}: cannot read ({error.strerror}); give a .tflite or .onnx file") from None
-    if path.suffix == ".tflite" and content[4:8] != b"TFL3":
-        raise ModelError(f"{path}: not a TFLite file ({len(content)} bytes, no TFL3 mark); restore or export it again")
-    if path.suffix == ".onnx" and content[:1] != b"\x08":
-        raise ModelError(f"{path}: not an ONNX file ({len(content)} bytes, no IR version); restore or export it again")
-    return content
-
-
-def read_record(path: Path) -> dict[str, Any]:
-    """Return the record beside model `path`, or an empty dict when there is none."""
-    record = path.with_name(path.name + ".json")
-    try:
-        values = json.loads(record.read_text())
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"{record}: not a readable record ({_one_line(error)}); restore or remove it") from None
-    if not isinstance(values, dict) or not isinstance(values.get("sha256"), str):
-        raise ModelError(f"{record}: no sha256 in it; expected the record of {path.name}; restore or remove it")
-    return values
-
-
-def vouched_for(path: Path, content: bytes) -> bool:
-    """Return whether a record lies beside `path`; raises `ModelError` when its hash is not that of `content`."""
-    record = read_record(path)
-    if not record:
-        return False
-    got = sha256(content)
-    if got != record["sha256"]:
-        raise ModelError(
-            f"{path}: sha256 is {got[:12]}…, its record says {record['sha256'][:12]}…; "
-            f"the file was changed or damaged: copy both again"
-        )
-    return True
 
 
 def check_shape(spec: TensorSpec, shape: Sequence[int]) -> None:
@@ -219,7 +207,7 @@ def _probed() -> None:
             if not any(has_open_sizes(spec) for spec in inputs):
                 invoke([zeros(spec) for spec in inputs])
     except Exception as error:
-        print(_one_line(error))
+        print(one_line(error))
         sys.exit(1)
 
 
@@ -302,10 +290,6 @@ def _onnx_spec(argument: Any) -> TensorSpec:
         .replace("float3216", "float16")
     )
     return TensorSpec(argument.name, tuple(n if isinstance(n, int) else -1 for n in argument.shape), dtype)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 _LOADERS = {"litert": _load_litert, "tflite-runtime": _load_tflite_runtime, "ort": load_ort}

@@ -18,6 +18,7 @@ from edgecnn.device.rules import longer_than, without_rules, without_scraps
 from edgecnn.device.shape import shape_like_mnist
 from edgecnn.device.sheet import cut_to_sheet
 
+MOST_DIGITS = 500  # of a page; each takes its time, and noise has thousands of marks
 _LEAST, _MOST = 0.5, 2.0  # of the usual height: what is lower or higher is no digit of this page
 _SMALLEST = 1 / 150  # of the page's longer side: what is lower is no digit of any page
 _LARGEST = 1 / 2  # of the page's shorter side
@@ -73,7 +74,10 @@ class Page:
 
 
 def find_digits(gray: Gray) -> Page:
-    """Return the digits in `gray` (uint8 [H, W]), rows from top to bottom and each from left to right."""
+    """Return the digits in `gray` (uint8 [H, W]), rows from top to bottom and each from left to right.
+
+    Raises `ImageError` for a page of more than `MOST_DIGITS` marks of a digit's size.
+    """
     photo = shrunk(gray, PHOTO_SIDE)
     sheet, top, left = cut_to_sheet(photo)
     upright, room = _with_room(dark_on_light(sheet))
@@ -165,6 +169,10 @@ def digit_groups(pieces: Components, usual: float, pen: float) -> list[Mask]:
     heights, widths = pieces.heights, pieces.widths
     is_digit = (heights >= _LEAST * usual) & (heights <= _MOST * usual) & (widths <= _LINE * heights)
     mains = np.flatnonzero(is_digit)
+    if len(mains) > MOST_DIGITS:
+        raise ImageError(
+            f"image: {len(mains)} marks of a digit's size; expected a page of at most {MOST_DIGITS} digits; cut it up"
+        )
     groups = [np.arange(len(heights)) == main for main in mains]
     is_scrap = pieces.areas < FINE * pen * np.maximum(heights, widths)
     for small in np.flatnonzero((heights < _LEAST * usual) & (widths < _MOST * usual) & ~is_scrap):

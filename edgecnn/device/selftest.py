@@ -146,7 +146,7 @@ def _check_scores(folder: Path, predictor: Predictor, expected: dict[str, Any]) 
 def _pixels(folder: Path) -> NDArray[np.uint8]:
     import numpy as np
 
-    from edgecnn.device.canonical import SIDE
+    from edgecnn.device.digit import SIDE
 
     content = (folder / PIXELS).read_bytes()
     if len(content) != SIDE * SIDE:

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from edgecnn.device.canonical import BOX, SIDE, centre_of_mass
+from edgecnn.device.canonical import centre_of_mass
+from edgecnn.device.digit import BOX, SIDE
 
 _FINE = 8  # pixels that a pixel of the box is made of while the digit's shape is changed
 # MNIST's training images: mean width of strokes in pixels of the box, which 5 % are below, and half of them ...

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from edgecnn.device.digest import sha256
 from edgecnn.device.errors import DeviceError, ModelError
-from edgecnn.device.runtimes import read_model, read_record
+from edgecnn.device.files import read_model, read_record
 
 if TYPE_CHECKING:
     from edgecnn.device.predictor import Prediction

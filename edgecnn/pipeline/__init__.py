@@ -13,8 +13,9 @@ from pathlib import Path
 from edgecnn import extras
 from edgecnn.artifact import Run
 from edgecnn.config import SCHEMES, RunConfig
+from edgecnn.pipeline.building import build, check_source
 from edgecnn.pipeline.bundles import bundle_files, export_bundle
-from edgecnn.pipeline.c_files import export_c
+from edgecnn.pipeline.c_files import check_c, export_c
 from edgecnn.pipeline.comparing import compare, compared
 from edgecnn.pipeline.compressing import cluster, prune, train_quantized, why_not_quantized
 from edgecnn.pipeline.conversion import AUTO, Target
@@ -50,8 +51,11 @@ __all__ = [
     "begin",
     "bench",
     "bench_run",
+    "build",
     "bundle_files",
     "check_budget",
+    "check_c",
+    "check_source",
     "cluster",
     "compare",
     "compared",

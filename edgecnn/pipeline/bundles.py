@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from edgecnn.device import Predictor
 
 _IMAGE = "seven.png"
-_LIBRARY = "libmodel.so"  # the C library: put in where it lies beside the model
+_LIBRARY = "libmodel.so"  # the C library: put in where it lies beside the model that it was made from
 _PLAIN_NAME = re.compile(r"[\w.-]+", re.ASCII)
 _EXTRAS = {".tflite": "litert", ".onnx": "ort"}
 # What scores of the same file may differ by from CPU to CPU. Between LiteRT's kernels (XNNPACK, optimized, reference),
@@ -49,6 +49,7 @@ def bundle_files(model: Path, *, name: str) -> dict[str, bytes]:
     """Return the content of every file of the bundle of `model`, whose scores are computed here, by file name."""
     from edgecnn.device import Predictor
     from edgecnn.device.ladder import LADDER
+    from edgecnn.device.runtimes import pick
     from edgecnn.export.bundle import bundle
 
     if _PLAIN_NAME.fullmatch(model.name) is None:
@@ -58,7 +59,7 @@ def bundle_files(model: Path, *, name: str) -> dict[str, bytes]:
         )
     extras.require(_EXTRAS[model.suffix], needed_by="export --format bundle")
     record = artifact.checked(model)
-    predictor = Predictor(model)
+    predictor = Predictor(model, runtime=pick(model))  # not a C library: requirements.txt names what computed here
     package = LADDER[predictor.model.runtime].package
     return bundle(
         {**_model_files(model), **_self_test_files(predictor, record)},
@@ -76,7 +77,8 @@ def _model_files(model: Path) -> dict[str, bytes]:
 
     library = model.with_name(_LIBRARY)
     files = {path.name: artifact.read_bytes(path) for path in (model, artifact.record_path(model))}
-    if library.is_file():
+    # One for another machine cannot be asked whose it is, but its parent's hash stands in it.
+    if library.is_file() and artifact.sha256(files[model.name]).encode() in artifact.read_bytes(library):
         files[_LIBRARY] = artifact.read_bytes(library)
     return {**files, "predict.pyz": to_pyz()}
 
@@ -94,7 +96,7 @@ def _self_test_files(predictor: Predictor, record: Record) -> dict[str, bytes]:
         "model": predictor.model.path.name,
         "runtime": predictor.model.runtime,
         "tolerance": _TOLERANCE.get(record.scheme, _TOLERANCE_OF_ROUNDED),
-        "scores": [[round(float(score), 6) for score in row] for row in scores],
+        "scores": [[float(f"{score:.9g}") for score in row] for row in scores],  # nine digits name a float32
     }
     return {
         selftest.IMAGE: artifact.read_bytes(picture),

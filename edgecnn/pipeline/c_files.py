@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from edgecnn import artifact, extras
 from edgecnn.artifact import Record
@@ -18,29 +20,53 @@ def export_c(tflite: Path, *, out: Path, name: str, kernel: str) -> Path:
     `ArtifactError` for a file that there are no kernels for, or when `out` holds the C of another one; nothing is
     written then.
     """
+    texts, parent = c_of(tflite, name=name, kernel=kernel, needed_by="export --format c")
+    parents = parent_hashes(out / "model.c", (tflite,))
+    check_owner(out / "model.c", parents)
+    for file, text in texts.items():
+        keep_beside(out / file, text.encode(), parent, parents, {"name": name, "kernel": kernel})
+    return out / "model.c"
+
+
+def c_of(tflite: Path, *, name: str, kernel: str, needed_by: str) -> tuple[dict[str, str], Record | None]:
+    """Return {"model.h": ..., "model.c": ...} of an int8 .tflite file, and its record if it has one."""
     from edgecnn.export.c import to_c
 
-    extras.require("litert", needed_by="export --format c")
+    extras.require("litert", needed_by=needed_by)
     parent = artifact.checked(tflite) if artifact.record_path(tflite).exists() else None
-    content = artifact.read_bytes(tflite)
-    parents = parent_hashes(out / "model.c", (tflite,))
-    _check_owner(out / "model.c", parents)
     texts = to_c(
-        content,
+        artifact.read_bytes(tflite),
         name=name,
         kernel=kernel,
         labels=parent.labels if parent else (),
         facts=_facts(parent) | {"command": f"edgecnn export --format c --name {name} --kernel {kernel}"},
         where=f"export c: {tflite}",
     )
-    for file, text in texts.items():
-        path = out / file
-        if parent is None:
-            artifact.write_atomic(path, text)
-        else:
-            settings = {"name": name, "kernel": kernel}
-            artifact.keep(path, text.encode(), _record(parent, path, text.encode(), parents, settings))
-    return out / "model.c"
+    return texts, parent
+
+
+def keep_beside(
+    path: Path, content: bytes, parent: Record | None, parents: dict[str, str], settings: Mapping[str, Any]
+) -> None:
+    """Write what was made of a model, and its record where the model has one, `parent`."""
+    if parent is None:
+        artifact.write_atomic(path, content)
+    else:
+        artifact.keep(path, content, _record(parent, path, content, parents, dict(settings)))
+
+
+def check_owner(path: Path, parents: dict[str, str]) -> None:
+    """Raise `ArtifactError` when `path` was made from another file; the same one may have been exported anew."""
+    if artifact.record_path(path).exists() and artifact.read_record(path).parents.keys() != parents.keys():
+        raise ArtifactError(f"{path}: is there, exported from another model; choose another --out")
+
+
+def check_c(content: bytes, /, *, name: str, kernel: str) -> None:
+    """Raise `ArtifactError`, naming the layer, for an int8 .tflite file that there are no kernels in C for."""
+    from edgecnn.export.c import to_c
+
+    extras.require("litert", needed_by="export --format c")
+    to_c(content, name=name, kernel=kernel, where="export c")
 
 
 def _facts(parent: Record | None) -> dict[str, str]:
@@ -56,7 +82,7 @@ def _facts(parent: Record | None) -> dict[str, str]:
     return facts | {"network": f"{parent.parameters:,} parameters, {parent.nonzero_parameters:,} of them not zero"}
 
 
-def _record(parent: Record, path: Path, content: bytes, parents: dict[str, str], settings: dict[str, str]) -> Record:
+def _record(parent: Record, path: Path, content: bytes, parents: dict[str, str], settings: dict[str, Any]) -> Record:
     return replace(
         parent,
         artifact=path.name,
@@ -69,9 +95,3 @@ def _record(parent: Record, path: Path, content: bytes, parents: dict[str, str],
         commit=artifact.source_commit(),
         host=artifact.host(),
     )
-
-
-def _check_owner(path: Path, parents: dict[str, str]) -> None:
-    """Raise `ArtifactError` when `path` was made from another file; the same one may have been exported anew."""
-    if artifact.record_path(path).exists() and artifact.read_record(path).parents.keys() != parents.keys():
-        raise ArtifactError(f"{path}: is there, exported from another model; choose another --out")

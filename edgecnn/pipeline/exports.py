@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,11 +22,13 @@ if TYPE_CHECKING:
 
     from edgecnn.data import DataSet
 
+Check = Callable[[bytes], None]  # raises for content that must not be written
+
 _RUNTIME_EXTRAS = {"tflite": "litert", "onnx": "ort"}
 
 
-def export(work: Workspace, *, recipe: str, target: Target) -> Path:
-    """Export one recipe's model into the run; return the path of the artifact.
+def export(work: Workspace, *, recipe: str, target: Target, check: Check | None = None) -> Path:
+    """Export one recipe's model into the run, unless `check` raises; return the path of the artifact.
 
     The artifact is run against its Keras parent on the validation split before its record is written. Raises
     `GateError` when a model of integers loses more top-1 than the run's `max_drop_pp`.
@@ -37,7 +40,7 @@ def export(work: Workspace, *, recipe: str, target: Target) -> Path:
     if is_exported(work, path, target, parent):
         _check_drop(artifact.read_record(path), work.config)
     else:
-        _export_to(path, recorded_model(parent), parent, recipe, target, work)
+        _export_to(path, recorded_model(parent), parent, recipe, target, work, check)
     return path
 
 
@@ -49,7 +52,9 @@ def is_exported(work: Workspace, path: Path, target: Target, parent: Path) -> bo
     return is_complete(work, path, settings=settings, parents=(parent,)) and settings == target.settings(work.config)
 
 
-def export_model(model: Path, *, target: Target, out: Path, config: RunConfig, data: DataSet) -> Path:
+def export_model(
+    model: Path, *, target: Target, out: Path, config: RunConfig, data: DataSet, check: Check | None = None
+) -> Path:
     """Export a .keras file that belongs to no run into folder `out`, checked like one of a run; return the path."""
     from edgecnn import _tf
 
@@ -64,15 +69,17 @@ def export_model(model: Path, *, target: Target, out: Path, config: RunConfig, d
     path = out / target.file
     if artifact.record_path(path).exists() and artifact.read_record(path).parents != parent_hashes(path, (model,)):
         raise ArtifactError(f"{path}: is there, exported from another model; choose another --out")
-    _export_to(path, loaded, model, recipe, target, work)
+    _export_to(path, loaded, model, recipe, target, work, check)
     return path
 
 
-def copy_released(released: Path, *, out: Path) -> Path:
+def copy_released(released: Path, *, out: Path, check: Check | None = None) -> Path:
     """Copy a released artifact and its record into folder `out` after checking its hash; return the path."""
-    artifact.checked(released)
+    record, content = artifact.checked(released), artifact.read_bytes(released)
+    if check:
+        check(content)
     path = out / released.name
-    artifact.keep(path, artifact.read_bytes(released), artifact.read_record(released))
+    artifact.keep(path, content, record)
     return path
 
 
@@ -95,12 +102,16 @@ def check_image_input(model: Any, data: DataSet, *, where: str) -> None:
         raise ArtifactError(f"{where}: output is {outputs}; expected {len(data.labels)} classes, those of {data.name}")
 
 
-def _export_to(path: Path, model: Any, parent: Path, recipe: str, target: Target, work: Workspace) -> None:
+def _export_to(
+    path: Path, model: Any, parent: Path, recipe: str, target: Target, work: Workspace, check: Check | None
+) -> None:
     """Convert, compare, and write artifact and record; nothing is written when the result is refused."""
     from edgecnn import inspect
 
     extras.require("train", _RUNTIME_EXTRAS[target.form], needed_by=f"export --format {target.form}")
     content = converted(model, target, work)
+    if check:
+        check(content)
     _check_zeros(path, content, model, recipe)
     given, metrics, probabilities = _compared(path, content, model, work)
     layers = inspect.inspect_bytes(content, path.suffix, where=str(path))

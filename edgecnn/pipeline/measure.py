@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from edgecnn import artifact, extras
 from edgecnn.artifact import Record, Run
 from edgecnn.errors import ArtifactError, ConfigError, DataError, GateError, unknown
 from edgecnn.pipeline import parity
+from edgecnn.pipeline.c_libraries import libraries_for
 from edgecnn.pipeline.rows import row
 from edgecnn.pipeline.workspace import Observer, unobserved
 
@@ -72,14 +74,17 @@ def bench(
     artifact.check_writable(out)
     setting = setting or session.Setting(session.EFFORTS["default"])
     found, watch = conditions.conditions(), conditions.Watch()
-    measured = session.measure(
-        pairs,
-        setting,
-        images=None if data is None else data.test.images,
-        classes=0 if data is None else len(data.labels),
-        observe=lambda done, total: observe("bench", done, total, {}),
-        on_prepared=lambda prepared: _check_fit(prepared, data) if must_fit else None,
-    )
+    with tempfile.TemporaryDirectory() as folder:
+        libraries = libraries_for((model for model, runtime in pairs if runtime == "c"), Path(folder))
+        measured = session.measure(
+            pairs,
+            setting,
+            images=None if data is None else data.test.images,
+            classes=0 if data is None else len(data.labels),
+            libraries={model: made if isinstance(made, str) else made.path for model, made in libraries.items()},
+            observe=lambda done, total: observe("bench", done, total, {}),
+            on_prepared=lambda prepared: _check_fit(prepared, data) if must_fit else None,
+        )
     found |= watch.seen()
     if all(m.error is not None for m in measured):
         raise ArtifactError(f"bench {measured[0].model}: {measured[0].error}")
@@ -89,7 +94,14 @@ def bench(
         {
             "artifact": name,
             "threads": setting.threads,
-            **row(m, records[m.model], data, compared_to, None if references is None else references.of(m)),
+            **row(
+                m,
+                records[m.model],
+                data,
+                compared_to,
+                None if references is None else references.of(m),
+                libraries.get(m.model) if m.runtime == "c" else None,
+            ),
         }
         for name, m in zip(names, measured, strict=True)
     ]
@@ -118,23 +130,24 @@ def check_budget(result: dict[str, Any], limits: Budget | None) -> None:
 def _pairs(models: list[Path], named: Sequence[str] | None) -> list[tuple[Path, str]]:
     """Return each model with each runtime that takes it, among those named or the board's that are installed."""
     from edgecnn.bench import peers
-    from edgecnn.device import ladder, runtimes
+    from edgecnn.device import ladder
+    from edgecnn.device.files import C_LIBRARY, read_model
 
     if not models:
         raise ArtifactError("bench: no exported model to measure; make one: edgecnn export --format tflite")
     for name in named or ():
-        if name not in peers.KNOWN:
-            raise unknown("runtime", name, peers.KNOWN)
-        if not peers.is_installed(name):
+        if name not in peers.SUFFIXES:
+            raise unknown("runtime", name, peers.SUFFIXES)
+        if name != C_LIBRARY and not peers.is_installed(name):
             raise ConfigError(f"runtime {name}: not installed; run: pip install {peers.KNOWN[name].package}")
     usable = list(dict.fromkeys(named or ladder.installed()))
-    pairs = [(model, name) for model in models for name in usable if model.suffix in peers.KNOWN[name].suffixes]
+    pairs = [(model, name) for model in models for name in usable if model.suffix in peers.SUFFIXES[name]]
     if not pairs and named:
         raise ConfigError(f"bench: no model here is for {', '.join(named)}; name another --runtime")
     if not pairs:
         extras.require("litert", "ort", needed_by="bench")
     for model, _ in pairs:
-        runtimes.read_model(model)
+        read_model(model)
     return pairs
 
 

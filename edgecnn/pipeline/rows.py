@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from edgecnn import artifact
 from edgecnn.artifact import Record
 from edgecnn.pipeline import parity
+from edgecnn.pipeline.c_libraries import CLibrary
 from edgecnn.pipeline.cost import cost_of, sparse_bytes
 
 if TYPE_CHECKING:
@@ -21,11 +22,13 @@ def row(
     data: DataSet | None,
     baseline: Measurement | None,
     reference: parity.Reference | None,
+    library: CLibrary | str | None,
 ) -> dict[str, Any]:
     """Return the figures of one model in one runtime; null for what does not apply or could not be measured."""
     from edgecnn.bench.footprint import bare_python_rss_bytes, installed_bytes
 
     content = artifact.read_bytes(m.model)
+    in_c = library if isinstance(library, CLibrary) else None
     cost = cost_of(content, m.model.suffix)
     return {
         "recipe": record and record.recipe,
@@ -49,8 +52,9 @@ def row(
         "cold_start_ms": m.cold_start_ms,
         "peak_rss_bytes": m.peak_rss_bytes,
         "rss_over_python_bytes": m.peak_rss_bytes and m.peak_rss_bytes - bare_python_rss_bytes(),
-        "runtime_installed_bytes": installed_bytes(m.runtime),
-        "arena_bytes": None,  # neither format states one
+        "runtime_installed_bytes": in_c.size_bytes if in_c else installed_bytes(m.runtime),
+        "flash_bytes": in_c and in_c.flash_bytes,
+        "arena_bytes": in_c and in_c.arena_bytes,  # neither format states one
     }
 
 

@@ -1,5 +1,5 @@
 /* The mean of the int8 values, rounded to nearest, halves away from zero: so it must be done on them, not on ours. */
-static int32_t mean(const struct pooling *p, const struct area *a, const uint8_t *in)
+static int32_t average(const struct pooling *p, const struct area *a, const uint8_t *in)
 {
     int32_t count = (a->bottom - a->top) * (a->right - a->left), sum = -128 * count;
     for (int y = a->top; y < a->bottom; y++)
@@ -15,6 +15,6 @@ static void average_pool(const struct pooling *p, const uint8_t *in, uint8_t *ou
             struct area area = area_at(p, y, x);
             for (int channel = 0; channel < p->channels; channel++)
                 out[y * p->out_row + x * p->out_column + channel] =
-                    (uint8_t)limited(mean(p, &area, in + channel), p->low, p->high);
+                    (uint8_t)limited(average(p, &area, in + channel), p->low, p->high);
         }
 }

@@ -1,7 +1,8 @@
 """The numbers that TensorFlow Lite prepares for its integer kernels, computed as it computes them.
 
 Sources: QuantizeMultiplier, PreprocessSoftmaxScaling and CalculateInputRadius of
-tensorflow/lite/kernels/internal/quantization_util.cc; CalculateActivationRangeQuantized of kernel_util.cc.
+tensorflow/lite/kernels/internal/quantization_util.cc; CalculateActivationRangeQuantized of kernel_util.cc;
+QuantizedMeanOrSum of internal/reference/reduce.h.
 """
 
 from __future__ import annotations
@@ -41,6 +42,16 @@ def softmax(beta: float, scale: float) -> tuple[int, int, int]:
     bits = _SOFTMAX_INTEGER_BITS
     m, shift = multiplier(min(beta * scale * 2 ** (31 - bits), 2**31 - 1.0))
     return m, shift, -math.floor((2**bits - 1) * 2 ** (31 - bits) / 2**shift)
+
+
+def mean(real: float, count: int) -> tuple[int, int]:
+    """Return (m, shift) that bring the sum of `count` values to the scale of their mean; `real` is between the scales.
+
+    As many bits of 1 / count are kept as there is room for: m is cut to an integer, not rounded.
+    """
+    m, shift = multiplier(real)
+    more = min(count.bit_length() - 1, 32, 31 + shift)
+    return (m << more) // count, shift - more
 
 
 def _rounded(x: float) -> int:

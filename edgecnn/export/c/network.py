@@ -89,6 +89,14 @@ class Pooling(Layer):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Mean(Layer):
+    """The mean over all positions, a value a channel; multiplier and shift, 1 / their number in them, of a sum."""
+
+    multiplier: int
+    shift: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Addition(Layer):
     """The sum of two tensors of one shape; multiplier and shift of each addend, and of the sum."""
 
@@ -282,6 +290,8 @@ def _summing(
     filters = kernel.shape[-1 if is_depthwise else 0]
     if weights.zero_point.any() or len(weights.scale) not in (1, filters):
         op.refuse("weights with zero points, or scales of another axis", "zero point 0, and one scale or one a filter")
+    if (kernel == -128).any():
+        op.refuse("weights of -128", "-127 to 127, the range of the format's weights")
     per_filter = kernel.reshape(-1, filters).T if is_depthwise else kernel.reshape(filters, -1)
     sums = per_filter.astype(np.int64)
     bias = _bias(op, filters) - held_zero(op.tensor(0)) * sums.sum(1)
@@ -364,6 +374,24 @@ def _pooling(op: _Op) -> Layer:
         low=low,
         high=high,
     )
+
+
+def _mean(op: _Op) -> Layer:
+    """Return the mean over height and width, whichever of them the axes name; the other one must be of size 1."""
+    view, rank = op.view(0), len(op.tensor(0).shape)
+    stored = op.constant(1, "INT32").data
+    assert stored is not None
+    axes = {int(axis) % rank for axis in stored.ravel()}
+    left = [size for axis, size in enumerate(op.tensor(0).shape[1:-1], start=1) if axis not in axes]
+    if axes & {0, rank - 1} or any(size != 1 for size in left):
+        op.refuse(f"a mean over axes {sorted(axes)} of {list(op.tensor(0).shape)}", "one over height and width")
+    count = prod(view.shape[:2])
+    if 255 * count >= _SUM_LIMIT:
+        op.refuse(f"a sum of {count:,} values", "one that fits 32 bits")
+    real = float(op.tensor(0).scale[0]) / float(op.output.scale[0])
+    m, shift = fixedpoint.mean(real, count)
+    target = op.views[op.operator.outputs[0]]
+    return Mean(label=op.label, sources=(view,), target=target, multiplier=m, shift=shift)
 
 
 def _addition(op: _Op) -> Layer:
@@ -458,6 +486,7 @@ _READERS: dict[str, Callable[[_Op], Layer | View]] = {
     "FULLY_CONNECTED": _fully_connected,
     "MAX_POOL_2D": _pooling,
     "AVERAGE_POOL_2D": _pooling,
+    "MEAN": _mean,
     "ADD": _addition,
     "RESHAPE": _reshape,
     "QUANTIZE": _quantize,

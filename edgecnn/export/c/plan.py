@@ -21,9 +21,12 @@ KERNELS = ("auto", "dense", "sparse")
 # sparse kernel is smaller and, on machines without wide vectors, faster. With AVX-512 VNNI dense ones are faster yet.
 SPARSE_FROM = 0.6
 _ALIGNMENT = 4  # of a tap's two 16-bit numbers, and of words in general
-_TAP_BYTES, _SUM_BYTES = 4, 4  # of the sparse kernel
+_TAP_BYTES, _SUM_BYTES, _PLACE_BYTES = 4, 4, 2  # of the sparse kernel
 _POSITIONS_AT_ONCE = 16  # as in sparse.c
-_MOST_SUMS = 128  # at once, if that is more than a row, or the two that are pooled
+_MOST_SUMS = 512  # at once, if that is more than a row, or the two that are pooled
+_RUNS_AT_ONCE = 6  # of so many positions, as in sparse.c
+_RUN_COST, _TAP_COST, _ROWS_COST = 4, 3, 60  # instructions, about: of a tap in a run, and at all; of a group of rows
+_OVERHANG = 32  # sums behind the last that a vector may reach
 _MOST_OFFSET = 0xFFFF  # of a tap, and of every geometry: 16 bits
 
 
@@ -118,28 +121,45 @@ def plan(network: Network, *, kernel: str, where: str) -> Plan:
 
 @dataclass(frozen=True)
 class Sums:
-    """How many sums of a filter the sparse kernel makes at once: so many rows, `pitch` from each to the next."""
+    """How many sums of a filter the sparse kernel makes at once: see `struct sparse` in sparse.c."""
 
     rows: int
+    band: int
     pitch: int
     room: int
 
 
 def sums_of(layer: Convolution, source: Buffer, target: Buffer) -> Sums:
-    """Return how the sparse kernel goes over a layer's positions: see `struct sparse` in sparse.c."""
+    """Return how the sparse kernel goes over a layer's positions: in the fewest instructions, about."""
     if is_whole(layer):
-        return Sums(rows=1, pitch=1, room=1)
+        return Sums(rows=1, band=1, pitch=1, room=_OVERHANG if columns_of(layer, source) else 0)
     height, width = target.shape[0] * layer.pool, target.shape[1] * layer.pool
     down, right = layer.stride[0] * source.row, layer.stride[1] * source.column
-    pitch = down if right == 1 else width
+    if right != 1:  # position after position, and no runs
+        return Sums(layer.pool, layer.pool, width, layer.pool * width + _OVERHANG)
+    taps = np.count_nonzero(layer.kernel) / len(layer.kernel)
 
-    def room(rows: int) -> int:
-        return -(-((rows - 1) * pitch + width) // _POSITIONS_AT_ONCE) * _POSITIONS_AT_ONCE
+    def runs(band: int) -> int:
+        return -(-((band - 1) * down + width) // _POSITIONS_AT_ONCE)
 
-    # So many rows that the fewest sums are made in vain.
-    fitting = [n for n in range(layer.pool, height + 1, layer.pool) if room(n) <= _MOST_SUMS] or [layer.pool]
-    rows = min(fitting, key=lambda n: -(-height // n) * room(n))
-    return Sums(rows, pitch, room(rows))
+    def cost(split: tuple[int, int]) -> float:
+        rows, band = split
+        together = max(1, _RUNS_AT_ONCE // runs(band))
+        calls = -(-rows // band // together) * -(-runs(band) // _RUNS_AT_ONCE)
+        each = _RUN_COST * runs(band) * (rows // band) + _TAP_COST * calls
+        return height // rows * (_ROWS_COST + taps * each)
+
+    divisors = [n for n in range(layer.pool, height + 1, layer.pool) if height % n == 0]
+    splits = [(rows, band) for rows in divisors for band in divisors if rows % band == 0]
+    fitting = [(rows, band) for rows, band in splits if rows // band * runs(band) * _POSITIONS_AT_ONCE <= _MOST_SUMS]
+    rows, band = min(fitting or [(layer.pool, layer.pool)], key=cost)
+    return Sums(rows, band, down, rows // band * runs(band) * _POSITIONS_AT_ONCE + _OVERHANG)
+
+
+def columns_of(layer: Convolution, source: Buffer) -> int:
+    """Return how many places of a window the sparse kernel must look up; 0 where it is one run of memory, and whole."""
+    is_run = is_whole(layer) and source.border == NO_PADDING
+    return 0 if is_run else layer.kernel[0].size
 
 
 def most_taps(layer: Convolution) -> int:
@@ -240,14 +260,21 @@ def _placed(
     asked = [(("tensor", tensor), buffer.size + buffer.tail, *lives[tensor]) for tensor, buffer in buffers.items()]
     for n, layer in enumerate(network.layers):
         if kernels[n] == "sparse" and isinstance(layer, Convolution):
-            sums = sums_of(layer, buffers[layer.sources[0].tensor], buffers[layer.target.tensor]).room
-            asked.append((("taps", n), _TAP_BYTES * most_taps(layer) + _SUM_BYTES * sums, n, n))
+            source, target = buffers[layer.sources[0].tensor], buffers[layer.target.tensor]
+            asked.append((("taps", n), _scratch_bytes(layer, source, target), n, n))
     offsets = _offsets([(size, first, last) for _, size, first, last in asked])
     found = {key: offset for (key, *_), offset in zip(asked, offsets, strict=True)}
     placed = {tensor: replace(buffer, offset=found["tensor", tensor]) for tensor, buffer in buffers.items()}
     taps = {n: offset for (what, n), offset in found.items() if what == "taps"}
     ends = [offset + size for (_, size, *_), offset in zip(asked, offsets, strict=True)]
     return placed, taps, _aligned(max(ends))
+
+
+def _scratch_bytes(layer: Convolution, source: Buffer, target: Buffer) -> int:
+    """Return what the sparse kernel needs: sums, the weights of a filter, and the places of its columns."""
+    columns = columns_of(layer, source)
+    taps = most_taps(layer) if columns else 0
+    return _SUM_BYTES * sums_of(layer, source, target).room + _TAP_BYTES * taps + _PLACE_BYTES * columns
 
 
 def _life(network: Network, tensor: int) -> tuple[int, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.resources import files
 from math import prod
 from string import Template
@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecnn.errors import ArtifactError
-from edgecnn.export.c.network import Addition, Convolution, Network, Pooling, Requantization, Softmax
-from edgecnn.export.c.plan import Buffer, Plan, Step, is_whole, most_taps, padding_of, sums_of
+from edgecnn.export.c.network import Addition, Convolution, Mean, Network, Pooling, Requantization, Softmax
+from edgecnn.export.c.plan import Buffer, Plan, Step, columns_of, is_whole, most_taps, padding_of, sums_of
 from edgecnn.export.c.weights import QUAD, in_quads
 from edgecnn.export.sparse import encode
 
@@ -24,13 +24,13 @@ STACK_BYTES = 2048
 _WIDTH = 120
 _WIDE, _MOST = ("multiplier", "steps"), 0xFFFF  # fields of 32 bits, and what the others hold
 _ORDER = (
-    "fixedpoint", "transfer", "convolution", "vectors", "dense", "sparse", "depthwise", "pooling", "max_pool",
-    "average_pool", "add", "requantize", "softmax",
+    "fixedpoint", "transfer", "vectors", "convolution", "dense", "sparse", "depthwise", "pooling", "max_pool",
+    "average_pool", "mean", "add", "requantize", "softmax",
 )  # fmt: skip
 _NEEDS = {
     "dense": ("convolution", "vectors"),
     "sparse": ("convolution", "vectors"),
-    "depthwise": ("convolution",),
+    "depthwise": ("convolution", "vectors"),
     "max_pool": ("pooling",),
     "average_pool": ("pooling",),
 }
@@ -43,7 +43,8 @@ class Array:
     kind: str  # the C type of an element, as wide as that of `values`
     name: str
     values: NDArray[Any]
-    for_int8: NDArray[Any] | None = None  # the values where a kernel takes its inputs as int8 (vectors.c)
+    only_if: str = ""  # what the preprocessor asks before it takes it
+    is_other: bool = False  # it is taken instead of another one
 
 
 @dataclass(frozen=True)
@@ -147,6 +148,8 @@ def _piece(step: Step, number: int, where: str) -> Piece:
             return _sparse(step, name, where) if step.kernel == "sparse" else _dense(step, name, where)
         case Pooling():
             return _pooling(step, f"pool{number}", where)
+        case Mean():
+            return _mean(step, f"mean{number}", where)
         case Addition():
             return _addition(step, f"add{number}", where)
         case Requantization():
@@ -161,36 +164,62 @@ def _dense(step: Step, name: str, where: str) -> Piece:
     assert isinstance(layer, Convolution)
     kernel = layer.kernel
     if is_whole(layer):
-        height, width, channels = source.shape
-        kernel = kernel.reshape(len(kernel), height, width, channels)
+        kernel = kernel.reshape(len(kernel), *source.shape)
         if source.is_planar:  # the planes follow each other: one row
-            kernel = kernel.transpose(0, 3, 1, 2).reshape(len(kernel), 1, 1, -1)
+            kernel = _in_memory_order(kernel, source).reshape(len(kernel), 1, 1, -1)
     filters, rows, *_ = kernel.shape
     packed = in_quads(kernel.reshape(filters, rows, -1))
     fields = {
-        "c": _convolution_fields(step, name, rows=rows),
+        "c": _convolution_fields(step, name, rows=rows) | {"bias": f"DENSE_BIAS({name})"},
         "quads": packed.shape[1],
         "quad_step": packed.shape[2] * QUAD,
     }
     arrays = _arrays(layer, name, "int8_t", packed)
-    arrays[1] = replace(arrays[1], for_int8=(layer.bias + 128 * kernel.reshape(filters, -1).sum(1, dtype=np.int64)))
+    arrays[1:2] = _biases(layer, name)
     return _made("dense", step, arrays, _struct("dense", name, fields, where), _call("convolve_dense", name, step))
 
 
+def _biases(layer: Convolution, name: str) -> list[Array]:
+    """Return a dense layer's biases, and those for inputs as int8: a build takes one or the other."""
+    for_int8 = layer.bias + 128 * layer.kernel.reshape(len(layer.kernel), -1).sum(1, dtype=np.int64)
+    kinds = {"bias": ("!", layer.bias), "bias_for_int8": ("", for_int8)}
+    return [
+        Array(
+            "int32_t",
+            f"{name}_{kind}",
+            values.astype(np.int32),
+            f"{no}defined(INPUTS_ARE_INT8) || defined(FAMILY)",
+            not no,
+        )
+        for kind, (no, values) in kinds.items()
+    ]
+
+
 def _sparse(step: Step, name: str, where: str) -> Piece:
-    layer = step.layer
+    layer, source = step.layer, step.sources[0]
     assert isinstance(layer, Convolution)
-    matrix = layer.kernel.reshape(len(layer.kernel), -1)
+    columns = columns_of(layer, source)
+    matrix = _in_memory_order(layer.kernel, source) if columns == 0 else layer.kernel.reshape(len(layer.kernel), -1)
     encoded = np.frombuffer(encode(matrix), np.uint8)
     steps = int(encoded[: 2 * len(matrix)].view("<u2").sum())
-    sums = sums_of(layer, step.sources[0], step.target)
-    common = _convolution_fields(step, name, rows=layer.window[0])
-    if not step.sources[0].is_planar:  # a row of the window is one run of memory: read it as the channels of one place
-        common |= {"window_width": 1, "channels": common["window_width"] * common["channels"], "in_channel": 1}
-    fields = {"c": common, "steps": steps, **vars(sums), "most": most_taps(layer)}
+    encoded = encoded if steps else np.append(encoded, np.uint8(0))  # that there is something where steps would be
+    fields = {
+        "c": _convolution_fields(step, name, rows=layer.window[0]),
+        "steps": steps,
+        "columns": columns,
+        **vars(sums_of(layer, source, step.target)),
+        "most": most_taps(layer) if columns else 0,
+    }
     arrays = _arrays(layer, name, "uint8_t", encoded)
     call = _call("convolve_sparse", name, step, f"a + {step.scratch}")
     return _made("sparse", step, arrays, _struct("sparse", name, fields, where), call)
+
+
+def _in_memory_order(kernel: NDArray[np.int8], source: Buffer) -> NDArray[np.int8]:
+    """Return a kernel whose window is the whole input as int8 [filters, inputs], inputs as they lie in memory."""
+    shaped = kernel.reshape(len(kernel), *source.shape)
+    ordered = shaped.transpose(0, 3, 1, 2) if source.is_planar else shaped
+    return ordered.reshape(len(kernel), -1)
 
 
 def _depthwise(step: Step, name: str, where: str) -> Piece:
@@ -230,6 +259,7 @@ def _convolution_fields(step: Step, name: str, *, rows: int) -> dict[str, Any]:
         "out_channel": target.channel,
         "pool": layer.pool,
         "rounds_once": int(layer.rounds_once),
+        "is_left": int(max(layer.shifts) > 0),
         "zero": target.zero,
         "low": layer.low,
         "high": layer.high,
@@ -269,6 +299,24 @@ def _pooling(step: Step, name: str, where: str) -> Piece:
     }
     file = "max_pool" if layer.is_max else "average_pool"
     return _made(file, step, [], _struct("pooling", name, fields, where), _call(file, name, step))
+
+
+def _mean(step: Step, name: str, where: str) -> Piece:
+    layer, source = step.layer, step.sources[0]
+    assert isinstance(layer, Mean)
+    height, width, channels = source.shape
+    fields = {
+        "multiplier": layer.multiplier,
+        "shift": layer.shift,
+        "in_zero": source.zero,
+        "out_zero": step.target.zero,
+        "height": height,
+        "width": width,
+        "channels": channels,
+        "in_row": source.row,
+        "in_column": source.column,
+    }
+    return _made("mean", step, [], _struct("mean", name, fields, where), _call("mean", name, step))
 
 
 def _addition(step: Step, name: str, where: str) -> Piece:
@@ -329,8 +377,8 @@ def _made(file: str, step: Step, arrays: Sequence[Array], struct: str, call: str
     before, after = ("x".join(map(str, view.shape)) for view in (layer.sources[0], layer.target))
     kernel = f", {step.kernel}" if step.kernel else ""
     head = f"/* {_comment(layer.label)}: {before} to {after}{kernel} */"
-    data = "\n".join((head, *map(_array, arrays), struct))
-    return Piece(file, data, sum(array.values.nbytes for array in arrays), call)
+    data = "\n".join((head, *_constants(arrays), struct))
+    return Piece(file, data, sum(a.values.nbytes for a in arrays if a.only_if[:14] != "defined(INPUTS"), call)
 
 
 def _struct(kind: str, name: str, fields: Mapping[str, Any], where: str) -> str:
@@ -356,11 +404,21 @@ def _wrapped(text: str, indent: int) -> list[str]:
     return textwrap.wrap(text, _WIDTH, initial_indent=" " * indent, subsequent_indent=" " * indent)
 
 
+def _constants(arrays: Sequence[Array]) -> list[str]:
+    """Return the arrays, or that they are in another build of the file (see the head of model.c)."""
+    if not arrays:
+        return []
+    declared = [f"extern SHARED {array.kind} {array.name}[{array.values.size}];" for array in arrays]
+    return ["#if defined(HOLDS_CONSTANTS)", *map(_array, arrays), "#else", *declared, "#endif"]
+
+
 def _array(array: Array) -> str:
-    numbers = _numbers(array.values)
-    if array.for_int8 is not None:
-        numbers = ["#if defined(INPUTS_ARE_INT8)", *_numbers(array.for_int8), "#else", *numbers, "#endif"]
-    return "\n".join((f"static const {array.kind} {array.name}[{array.values.size}] = {{", *numbers, "};"))
+    lines = f"SHARED {array.kind} {array.name}[{array.values.size}] = {{", *_numbers(array.values), "};"
+    return "\n".join(_guarded(array, *lines))
+
+
+def _guarded(array: Array, *lines: str) -> Sequence[str]:
+    return [f"#if {array.only_if}", *lines, "#endif"] if array.only_if else lines
 
 
 def _numbers(values: NDArray[Any]) -> list[str]:

@@ -1,0 +1,134 @@
+"""What `decision` and `typicality` compute, for one image and without numpy: both say the same of it."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from binascii import a2b_base64
+from collections.abc import Sequence
+from operator import mul
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from edgecnn.device.digit import SIDE
+from edgecnn.device.errors import ModelError
+from edgecnn.device.refusal import reason_to_refuse
+
+_WINDOW, _STRIDE = 3, 2
+
+
+class PlainLayer(NamedTuple):
+    """For each output its weights, in whole steps, the size of a step, and a bias."""
+
+    kernels: list[list[int]]
+    scale: list[float]
+    bias: list[float]
+
+
+class PlainDecision(NamedTuple):
+    """The numbers of `decision.Decision`."""
+
+    temperature: float = 1.0
+    floor: float = 0.0
+    least_probability: float = 0.0
+    least_typicality: float = -math.inf
+    layers: tuple[PlainLayer, ...] = ()
+
+
+def read_plain_decision(record: dict[str, Any], *, classes: int, where: Path) -> PlainDecision:
+    """Return the decision in a record; raises `ModelError` when what stands there is none for so many classes."""
+    kept = record.get("decision") or {}
+    if not kept:
+        return PlainDecision()
+    try:
+        numbers = {name: float(kept[name]) for name in PlainDecision._fields[:-1]}
+        decision = PlainDecision(layers=tuple(map(_layer, kept["layers"])), **numbers)
+        is_sound = decision.temperature > 0 and 0 <= decision.floor < 0.5
+        is_sound = is_sound and _fit_together(decision.layers, classes + 1)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise ModelError(f"{where}: decision in its record cannot be read ({error}); copy the record again") from None
+    if not is_sound:
+        raise ModelError(f"{where}: decision in its record is not one for {classes} classes; copy the record again")
+    return decision
+
+
+def judged(
+    levels: bytes, probabilities: Sequence[float], labels: Sequence[str], decision: PlainDecision
+) -> tuple[list[float], str]:
+    """Return the calibrated probabilities of a canonical image, 784 gray levels, and why to refuse it, or ""."""
+    own = _calibrated(probabilities, decision)
+    typical = log_probabilities(levels, decision.layers) if decision.layers else []
+    limits = {"least_probability": decision.least_probability, "least_typicality": decision.least_typicality}
+    return own, reason_to_refuse(any(levels), own, typical, labels, **limits)
+
+
+def log_probabilities(levels: bytes, layers: Sequence[PlainLayer]) -> list[float]:
+    """Return the log of how likely an image is of each class, or of none, as `typicality.log_probabilities` does."""
+    side, values = SIDE, [level / 255 for level in levels]
+    for layer in layers[:-1]:
+        side, values = _convolved(side, values, layer)
+    last = layers[-1]
+    scores = _outputs(values, last)
+    highest = max(scores)
+    total = math.log(sum(math.exp(score - highest) for score in scores))
+    return [score - highest - total for score in scores]
+
+
+def _calibrated(probabilities: Sequence[float], decision: PlainDecision) -> list[float]:
+    if decision.temperature == 1 and not decision.floor:
+        return list(probabilities)
+    logs = [math.log(max(own, decision.floor, 1e-30)) / decision.temperature for own in probabilities]
+    powers = [math.exp(log - max(logs)) for log in logs]
+    total = sum(powers)
+    return array("f", [power / total for power in powers]).tolist()
+
+
+def _layer(kept: dict[str, Any]) -> PlainLayer:
+    steps = array("b", a2b_base64(kept["kernel"], strict_mode=True)).tolist()
+    scale, bias = ([float(value) for value in kept[name]] for name in ("scale", "bias"))
+    outputs = len(scale)
+    if len(steps) != kept["inputs"] * outputs or len(bias) != outputs:
+        raise ValueError(f"{len(steps)} weights and {len(bias)} biases for {kept['inputs']} inputs, {outputs} outputs")
+    return PlainLayer([steps[number::outputs] for number in range(outputs)], scale, bias)
+
+
+def _fit_together(layers: Sequence[PlainLayer], outputs: int) -> bool:
+    """Return whether each layer takes what the one before makes, the first an image, and the last makes `outputs`."""
+    side, channels = SIDE, 1
+    for layer in layers[:-1]:
+        if len(layer.kernels[0]) != _WINDOW * _WINDOW * channels:
+            return False
+        side, channels = _halved(side), len(layer.kernels)
+    return len(layers[-1].kernels[0]) == side * side * channels and len(layers[-1].kernels) == outputs
+
+
+def _convolved(side: int, values: list[float], layer: PlainLayer) -> tuple[int, list[float]]:
+    """Return side and values of a square layer of windows at every other place, with ReLU; channels lie together."""
+    channels = len(layer.kernels[0]) // (_WINDOW * _WINDOW)
+    row = side * channels
+    if side % _STRIDE == 0:  # a border of zeros for the last window
+        rows = [values[start : start + row] for start in range(0, len(values), row)]
+        side, row = side + 1, row + channels
+        values = [value for line in rows for value in (*line, *[0.0] * channels)] + [0.0] * row
+    blank = [max(bias, 0.0) for bias in layer.bias]
+    made: list[float] = []
+    for top in range(0, side - _WINDOW + 1, _STRIDE):
+        for left in range(0, side - _WINDOW + 1, _STRIDE):
+            window: list[float] = []
+            for line in range(top, top + _WINDOW):
+                start = line * row + left * channels
+                window += values[start : start + _WINDOW * channels]
+            made += [max(value, 0.0) for value in _outputs(window, layer)] if any(window) else blank
+    return _halved(side), made
+
+
+def _halved(side: int) -> int:
+    """Return the side of a layer's output: of an even one, the last window hangs over by one."""
+    return (side // 2 * 2 + 1 - _WINDOW) // _STRIDE + 1
+
+
+def _outputs(values: list[float], layer: PlainLayer) -> list[float]:
+    return [
+        sum(map(mul, values, kernel)) * scale + bias
+        for kernel, scale, bias in zip(layer.kernels, layer.scale, layer.bias, strict=True)
+    ]

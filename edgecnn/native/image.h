@@ -1,0 +1,82 @@
+/* Images of the model's size in formats that need no library: PGM (P5 and P2) and the pixels alone.
+ *
+ * Needs about.h; touches nothing but its arguments. */
+
+#ifndef IMAGE_H
+#define IMAGE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum { IMAGE_BYTES_MOST = 4096 + 16 * PIXELS }; /* of a file: P2 with room for spaces and comments */
+
+struct text {
+    const uint8_t *at, *end;
+};
+
+static int is_space(uint8_t c)
+{
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+static void skip_comments(struct text *text)
+{
+    while (text->at < text->end && (is_space(*text->at) || *text->at == '#')) {
+        if (*text->at == '#')
+            while (text->at < text->end && *text->at != '\n' && *text->at != '\r')
+                text->at++;
+        else
+            text->at++;
+    }
+}
+
+/* The next whole number, behind white space and comments; -1 where there is none. */
+static int next_number(struct text *text)
+{
+    int number = 0, digits = 0;
+    skip_comments(text);
+    for (; text->at < text->end && *text->at >= '0' && *text->at <= '9' && digits < 6; text->at++, digits++)
+        number = 10 * number + (*text->at - '0');
+    return digits && (text->at == text->end || is_space(*text->at) || *text->at == '#') ? number : -1;
+}
+
+static const char *read_samples(struct text *text, uint8_t *pixels)
+{
+    for (int i = 0; i < PIXELS; i++) {
+        int value = next_number(text);
+        if (value < 0)
+            return "is cut short, or holds what is no number";
+        if (value > 255)
+            return "holds a value above its maximum";
+        pixels[i] = (uint8_t)value;
+    }
+    return NULL;
+}
+
+/* Read the content of an image file; return what is wrong with it, or NULL: then `pixels` hold the image. */
+static const char *read_image(const uint8_t *content, size_t bytes, uint8_t *pixels)
+{
+    struct text text = {content + 2, content + bytes};
+    if (bytes == PIXELS) { /* no PGM of that many pixels is as small */
+        for (size_t i = 0; i < bytes; i++)
+            pixels[i] = content[i];
+        return NULL;
+    }
+    if (bytes < 3 || content[0] != 'P' || (content[1] != '5' && content[1] != '2') || !is_space(content[2]))
+        return "is neither a PGM (P5 or P2) nor the pixels alone";
+    if (MODEL_CHANNELS != 1 || next_number(&text) != MODEL_WIDTH || next_number(&text) != MODEL_HEIGHT)
+        return "is of another size than the model's";
+    if (next_number(&text) != 255)
+        return "has another maximum than 255";
+    if (content[1] == '2')
+        return read_samples(&text, pixels);
+    if (text.at < text.end && !is_space(*text.at))
+        return "has no white space behind its maximum";
+    if (text.end - text.at <= PIXELS) /* one white space belongs to the header */
+        return "is cut short";
+    for (int i = 0; i < PIXELS; i++)
+        pixels[i] = text.at[1 + i];
+    return NULL;
+}
+
+#endif
