@@ -440,7 +440,7 @@ def improved(page: Training) -> Training:
         learning_rate=3e-3,
         schedule="cosine",
         warmup_epochs=0.5,
-        average_decay=0.998,
+        average_decay=0.99,  # of a hundred steps: ten epochs are too few for a slower one
         patience=0,
     )
 
