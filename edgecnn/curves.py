@@ -78,6 +78,7 @@ def verdict(
     return (
         _climbs(history, best)
         or _unfinished(history, best)  # while it still learns, the moving averages of batch normalization lag behind
+        or _lags(history, classes)
         or _by_heart(history)
         or _underfits(history, best)
         or _fits(history, best)
@@ -108,7 +109,7 @@ def _dead(history: Epochs, classes: int, learning_rate: float | None, initialize
     top1 = max(max(epoch["accuracy"], epoch["val_accuracy"]) for epoch in history)
     chance = 1 / classes
     still_falling = history[-1]["loss"] < (1 - _FALLING) * history[-2]["loss"]
-    if still_falling or top1 >= chance + _LEARNED * (1 - chance):
+    if still_falling or top1 >= _least_learned(classes):
         return None
     rate = "look at"
     if learning_rate is not None and not _LOW_RATE <= learning_rate <= _HIGH_RATE:
@@ -140,6 +141,23 @@ def _climbs(history: Epochs, best: int) -> Verdict | None:
         _LESS_BY_HEART,
         hopeless=len(later) >= _HOPELESS_EPOCHS,
     )
+
+
+def _lags(history: Epochs, classes: int) -> Verdict | None:
+    """Return what it means that nothing of what is learned shows on the validation images at all."""
+    read = _read(history)
+    if not read or history[-1]["val_accuracy"] >= _least_learned(classes):
+        return None
+    return Verdict(
+        "unfinished",
+        f"the validation images are read at chance level yet{read}",
+        "train for more --epochs, until the moving averages of batch normalization have caught up; without that layer "
+        "compare the labels of both splits",
+    )
+
+
+def _least_learned(classes: int) -> float:
+    return 1 / classes + _LEARNED * (1 - 1 / classes)
 
 
 def _by_heart(history: Epochs) -> Verdict | None:

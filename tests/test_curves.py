@@ -113,6 +113,9 @@ def test_a_gap_while_it_still_learns_is_no_overfitting() -> None:
     for validation_losses in ([2.2, 1.9, 1.7], [2.28, 2.26, 2.23]):
         judged = verdict(epochs([2.0, 1.5, 1.2], validation_losses, top1=0.5, val_top1=0.25), classes=10)
         assert judged.word == "unfinished"
+    nothing_yet = verdict(epochs([2.0, 1.5, 1.2], [2.3, 2.31, 2.31], top1=0.72, val_top1=0.14), classes=10)
+    assert nothing_yet.word == "unfinished"
+    assert "batch normalization" in nothing_yet.knob
 
 
 @pytest.fixture(scope="module")
