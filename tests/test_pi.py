@@ -69,6 +69,21 @@ def test_a_model_changed_behind_the_sums_fails_the_self_test(boards: dict[str, P
     assert "int8.tflite: sha256 is" in done.stderr
 
 
+@pytest.mark.skipif(shutil.which("aarch64-linux-gnu-gcc") is None, reason="no aarch64 compiler; run: make machines")
+def test_the_model_in_c_needs_no_packages(edgecnn: Edgecnn, tmp_path: Path) -> None:
+    done = edgecnn("export", RELEASED, "--format", "bundle", "--target", "aarch64", "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    folder = Path(done.stdout.strip().removesuffix(".tar.gz"))
+    tested = on_board(folder, "--self-test")
+    assert (tested.returncode, " in c: " in tested.stdout) == (0, True), tested.stderr
+    alone = on_board(folder, "selftest.raw", PYTHONPATH="/nowhere")
+    assert alone.stdout.split("\t")[1] == "7", alone.stderr
+    program = subprocess.run(
+        [ROOT / "deploy/pi/run.sh", PI, folder, "./predict", "selftest.raw"], capture_output=True, text=True, check=True
+    )
+    assert program.stdout.split("\t")[1] == "7"
+
+
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_photos_are_read_as_on_the_workstation(boards: dict[str, Path], runtime: str) -> None:
     folder = boards[runtime]

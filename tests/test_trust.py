@@ -18,7 +18,7 @@ from edgecnn.bench.accuracy import calibration_curve, expected_calibration_error
 from edgecnn.data import Split
 from edgecnn.data.outliers import outliers
 from edgecnn.device import ModelError, Predictor
-from edgecnn.device.decision import Decision, calibrated, read_decision, reasons_to_refuse
+from edgecnn.device.decision import Decision, calibrated, much_smaller, read_decision, reasons_to_refuse
 from edgecnn.device.refusal import NO_INK, SEVERAL
 from edgecnn.device.typicality import Layer, log_probabilities, packed, unpacked
 from tests.conftest import RELEASED, ROOT, Edgecnn
@@ -95,11 +95,12 @@ def test_the_network_in_numpy_is_that_of_keras() -> None:
 
     keras.utils.set_random_seed(0)
     model = network(10)
-    arrays = [array + 0.05 for array in model.get_weights()]
+    arrays = [array + 0.01 for array in model.get_weights()]  # biases are not zero then
     model.set_weights(arrays)
     layers = [Layer(k.reshape(-1, k.shape[-1]), b) for k, b in zip(arrays[::2], arrays[1::2], strict=True)]
     pixels = np.random.default_rng(0).integers(0, 256, (5, 28, 28)).astype(np.uint8)
     scores = model(pixels[..., None].astype(np.float32) / 255, training=False).numpy()
+    scores -= scores.max(axis=1, keepdims=True)
     expected = scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
     assert log_probabilities(pixels, layers) == pytest.approx(expected, abs=1e-4)
 
@@ -187,6 +188,12 @@ def test_several_digits_are_refused(predictor: Predictor) -> None:
 def test_a_drawn_digit_is_accepted(predictor: Predictor, name: str) -> None:
     got = predictor.predict(np.asarray(draw(STROKES[name])))
     assert (got.accepted, got.reason) == (True, "")
+
+
+def test_much_smaller_marks_of_a_page_are_no_digits() -> None:
+    heights, all_of_them = np.array([60, 58, 66, 40, 57, 61, 63, 59, 48]), np.ones(9, np.bool_)
+    assert np.flatnonzero(much_smaller(heights, all_of_them)).tolist() == [3]
+    assert not much_smaller(heights[:5], all_of_them[:5]).any(), "of a few nothing is usual"
 
 
 @needs_released

@@ -20,6 +20,7 @@ from edgecnn.cli.options import (
     ModelFormatOption,
     NameOption,
     SchemeOption,
+    TargetOption,
 )
 from edgecnn.cli.terminal import progress, say, say_accuracy
 
@@ -48,6 +49,7 @@ class Asked:
     kernel: str | None
     name: str | None
     model_format: str | None
+    target: str | None
     check: Check | None = None  # raises for a model that what is made of it cannot be made of, before it is written
 
     @property
@@ -104,6 +106,7 @@ def export(
     kernel: KernelOption = None,
     name: NameOption = None,
     model_format: ModelFormatOption = None,
+    target: TargetOption = None,
 ) -> None:
     """Export a model to TFLite, ONNX or C, or as a bundle for a board; the last line printed is the path written."""
     asked = Asked(
@@ -123,6 +126,7 @@ def export(
         kernel=kernel,
         name=name,
         model_format=model_format,
+        target=target,
     )
     print(_exported(asked))
 
@@ -134,7 +138,7 @@ def _exported(asked: Asked) -> Path:
 
     if asked.format == "bundle":
         return _bundle(asked)
-    choose.refuse({"--model-format": asked.model_format}, "it is for --format bundle")
+    choose.refuse({"--model-format": asked.model_format, "--target": asked.target}, "it is for --format bundle")
     if asked.format == "pyz":
         return pipeline.pack_predictor(asked.folder)
     as_c = choose.c_options(asked.format, asked.scheme, kernel=asked.kernel, name=asked.name)
@@ -147,8 +151,16 @@ def _bundle(asked: Asked) -> Path:
     from edgecnn.cli import choose
 
     choose.c_options(asked.format, asked.scheme, kernel=asked.kernel, name=asked.name)
+    if asked.target is not None:
+        from edgecnn import native
+
+        native.compiler_of(asked.target, None)  # what cannot be compiled is told before anything is exported
     file, name = _bundled_file(asked) if _is_exported(asked.model) else _bundled_model(asked)
-    folder, archive = pipeline.export_bundle(file, out=asked.folder, name=f"{name}-{file.stem}-{file.suffix[1:]}")
+    if asked.target is not None:
+        pipeline.check_source(file)
+    folder, archive = pipeline.export_bundle(
+        file, out=asked.folder, name=f"{name}-{file.stem}-{file.suffix[1:]}", target=asked.target
+    )
     say(f"bundle: {folder}, and packed")
     return archive
 

@@ -76,6 +76,14 @@ ModelFormatOption = Annotated[
         "--model-format", help="bundle: tflite or onnx, of the model in it. [default: tflite]", show_default=False
     ),
 ]
+TargetOption = Annotated[
+    str | None,
+    typer.Option(
+        "--target",
+        help="bundle: put the model in, compiled, for native (this machine), aarch64, armv7 or armv6.",
+        show_default=False,
+    ),
+]
 SchemeOption = Annotated[
     str,
     typer.Option("--scheme", help="tflite: float32, float16, dynamic, int8, int16x8; onnx: float32, int8; c: int8."),

@@ -42,12 +42,14 @@ def _endless(split: Split, rng: np.random.Generator) -> Iterator[Gray]:
 
 
 def _cropped(drawn: Gray) -> Gray | None:
-    """Return a drawing cut to its ink, or None where there is too little."""
+    """Return a drawing cut to its ink, as dark as a digit's, or None where there is too little."""
     ink = drawn > _INK
     if ink.sum() < _LEAST_INK:
         return None
     rows, columns = (np.flatnonzero(ink.any(axis=axis)) for axis in (1, 0))
-    return drawn[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    cut = drawn[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    dark: Gray = (cut.astype(np.float32) * (255 / cut.max())).astype(np.uint8)
+    return dark
 
 
 def _pick(images: Gray, rng: np.random.Generator, count: int) -> Gray:
@@ -156,6 +158,19 @@ def _shapes(_: Gray, __: NDArray[np.int64], rng: np.random.Generator) -> Gray:
     return np.asarray(picture.filter(ImageFilter.GaussianBlur(rng.uniform(0, 4))))
 
 
+def _rings(_: Gray, __: NDArray[np.int64], rng: np.random.Generator) -> Gray:
+    """Return an oval line with a few marks in it: a face, a dial, a button."""
+    picture, draw = _canvas()
+    middle, (wide, high) = np.array([_SIDE, _SIDE]) / 2, rng.uniform(24, 50, 2)
+    pen = int(rng.integers(4, 13))
+    draw.ellipse((middle[0] - wide, middle[1] - high, middle[0] + wide, middle[1] + high), outline=255, width=pen)
+    for _mark in range(rng.integers(1, 5)):
+        start = middle + rng.uniform(-0.6, 0.6, 2) * (wide, high)
+        points = start + rng.normal(0, 1, (3, 2)) * rng.uniform(1, 20)
+        _stroke_of(draw, points, pen)
+    return np.asarray(picture)
+
+
 def _bars(_: Gray, __: NDArray[np.int64], rng: np.random.Generator) -> Gray:
     """Return a bar too broad for a stroke, its light uneven: what is left of a picture's edge or of a trunk."""
     height, width = 84, int(rng.integers(24, 84))
@@ -193,5 +208,5 @@ def _stroke_of(draw: ImageDraw.ImageDraw, points: NDArray[np.float64], width: in
 # Strokes more often, for they are the most like what people write.
 _KINDS: tuple[Make, ...] = (
     _joined, _patched, _displaced, _overlaid, _several, _turned, _mirrored,
-    _curves, _scripts, _curves, _scripts, _curves, _shapes, _bars, _grain,
+    _curves, _scripts, _curves, _scripts, _curves, _scripts, _shapes, _rings, _bars, _grain,
 )  # fmt: skip

@@ -154,18 +154,17 @@ def _frame(predictor: Predictor, number: int, gray: Gray, as_json: bool) -> tupl
 
 @contextmanager
 def _counting(model: Path, stats: Path | None, warn: Warn) -> Iterator[Watch | None]:
-    """Give what counts predictions, None without a file for that; say at the end what is not as in training."""
+    """Give what counts predictions, None without a file for that; what is new is written at the end at the latest."""
     if stats is None:
         yield None
         return
     from edgecnn.device.stats import stats_of
 
-    counted = stats_of(model, stats)
+    counted = stats_of(model, stats, warn=warn)
     try:
         yield counted.add
     finally:
-        for line in counted.save():
-            warn(f"{stats}: {line}")
+        counted.save()
 
 
 def _lines(predictor: Predictor, image: Path, *, as_json: bool, segment: bool, show: Path | None) -> Iterator[str]:

@@ -16,10 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecnn.device.errors import ModelError
+from edgecnn.device.quantiles import median
 from edgecnn.device.refusal import reason_to_refuse
 from edgecnn.device.typicality import Layer, log_probabilities, unpacked
 
 Floats = NDArray[np.float32]
+_SMALL = 0.7  # of the usual height; of the digits of one hand few are as low
+_FEW = 8  # marks
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,17 @@ def reasons_to_refuse(
         reason_to_refuse(bool(image.any()), own.tolist(), logs.tolist(), labels, **limits)
         for image, own, logs in zip(pixels, probabilities, typical, strict=True)
     ]
+
+
+def much_smaller(heights: NDArray[np.int64], accepted: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return which marks of a page are much lower than the accepted ones usually are: print, and scraps of rules.
+
+    Of a few marks none is: there is no usual height.
+    """
+    if accepted.sum() < _FEW:
+        return np.zeros(len(heights), np.bool_)
+    lower: NDArray[np.bool_] = heights < _SMALL * median(heights[accepted])
+    return lower
 
 
 def typicality(pixels: NDArray[np.uint8], decision: Decision) -> Floats:

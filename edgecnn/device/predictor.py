@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecnn.device.canonical import checked_gray
-from edgecnn.device.decision import calibrated, read_decision, reasons_to_refuse
+from edgecnn.device.decision import calibrated, much_smaller, read_decision, reasons_to_refuse
 from edgecnn.device.digit import SIDE
 from edgecnn.device.errors import ImageError, ModelError, NoInkError
 from edgecnn.device.files import check_contract, labels_of, read_record
 from edgecnn.device.plain import read_plain
 from edgecnn.device.prediction import check_probabilities, timed
 from edgecnn.device.preprocessing import look
-from edgecnn.device.refusal import SEVERAL
+from edgecnn.device.refusal import SEVERAL, SMALL
 from edgecnn.device.runtimes import LoadedModel, TensorSpec, load
 
 if TYPE_CHECKING:
@@ -110,7 +110,12 @@ class Predictor:
 
     def read(self, page: Page) -> list[PlacedPrediction]:
         """Return a prediction for each digit found on a page, in its order."""
-        return [PlacedPrediction(found.row, found.box, self._prediction(found.pixels, {})) for found in page.digits]
+        read = [self._prediction(found.pixels, {}) for found in page.digits]
+        if self._decision.layers:
+            accepted = np.array([prediction.accepted for prediction in read], np.bool_)
+            is_small = much_smaller(np.array([found.box[3] for found in page.digits]), accepted) & accepted
+            read = [replace(p, accepted=False, reason=SMALL) if s else p for p, s in zip(read, is_small, strict=True)]
+        return [PlacedPrediction(found.row, found.box, p) for found, p in zip(page.digits, read, strict=True)]
 
     def predict_batch(self, images: Sequence[str | Path | NDArray[np.uint8]]) -> list[Prediction]:
         """Return a prediction per image, in order."""

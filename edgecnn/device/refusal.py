@@ -7,6 +7,7 @@ from collections.abc import Sequence
 NO_INK = "no ink on the paper"
 SEVERAL = "several digits; use --segment"
 NO_DIGIT = "looks like no digit"
+SMALL = "much smaller than the others"
 
 
 def reason_to_refuse(

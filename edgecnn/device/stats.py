@@ -13,7 +13,7 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,7 +66,7 @@ class Seen:
     latest: Counts = Counts()
 
 
-def stats_of(model: Path, file: Path) -> Stats:
+def stats_of(model: Path, file: Path, *, warn: Callable[[str], None]) -> Stats:
     """Return the counts in `file` of a model's file, to be compared with what the record beside that knows."""
     record = read_record(model)
     identity = record.get("sha256") or sha256(read_model(model))
@@ -75,7 +75,7 @@ def stats_of(model: Path, file: Path) -> Stats:
         known = None if kept is None else counts_from(kept)
     except (TypeError, KeyError, ValueError) as error:
         raise ModelError(f"{model}: decision.seen in its record cannot be read ({error}); copy it again") from None
-    return Stats(file, model=identity, known=known)
+    return Stats(file, model=identity, known=known, warn=warn)
 
 
 def counts_of(means: NDArray[np.float64], probabilities: NDArray[np.float64], refused: NDArray[np.bool_]) -> Counts:
@@ -103,27 +103,35 @@ def merged(one: Counts, other: Counts) -> Counts:
     )
 
 
-def drift(counts: Counts, known: Counts) -> list[str]:
-    """Return a line for each figure in which `counts` differ from those of the images that are `known`.
+def drift(counts: Counts, known: Counts) -> dict[str, str]:
+    """Return a line for each figure, by its name, in which `counts` differ from those of the images that are `known`.
 
     A difference must be large, and too large for chance: at a level of 1e-5 for each of three tests, so that a warning
     is rare where nothing changed, however often it is asked for. Fewer than 100 images say nothing.
     """
     if min(counts.images, known.images) < _LEAST:
-        return []
-    found = (_of_confidence(counts, known), _of_refusals(counts, known), _of_input(counts, known))
-    return [line for line in found if line]
+        return {}
+    found = {
+        "confidence": _of_confidence(counts, known),
+        "refused": _of_refusals(counts, known),
+        "input": _of_input(counts, known),
+    }
+    return {name: line for name, line in found.items() if line}
 
 
 class Stats:
     """Counts in a file, which several programs may add to: each adds what it saw since it last did.
 
-    Raises `DeviceError` for a file that holds something else, or counts of another model.
+    `warn` is called with a line when a figure begins to differ from what is `known`, not again while it does. Raises
+    `DeviceError` for a file that holds something else, or counts of another model.
     """
 
-    def __init__(self, path: Path, *, model: str, known: Counts | None) -> None:
-        self.path, self.model, self.known = path, model, known
+    def __init__(
+        self, path: Path, *, model: str, known: Counts | None, warn: Callable[[str], None] = lambda line: None
+    ) -> None:
+        self.path, self.model, self.known, self.warn = path, model, known, warn
         self._new: list[tuple[float, float, bool]] = []
+        self._differs: dict[str, str] = {}
         _read(path, model)
 
     def add(self, pixels: NDArray[np.uint8], prediction: Prediction) -> None:
@@ -132,8 +140,8 @@ class Stats:
         if len(self._new) >= _LEAST:
             self.save()
 
-    def save(self) -> list[str]:
-        """Add what is new to the file, which holds either what it held or all; return the warnings there are."""
+    def save(self) -> None:
+        """Add what is new to the file, which holds either what it held or all; warn of what differs by now."""
         new, self._new = self._new, []
         columns = [np.array([one[column] for one in new]) for column in range(3)]
         try:
@@ -144,7 +152,10 @@ class Stats:
             raise DeviceError(
                 f"--stats: cannot write {self.path} ({error.strerror or error}); give another file"
             ) from None
-        return [] if self.known is None else drift(merged(seen.earlier, seen.latest), self.known)
+        before, self._differs = self._differs, drift(merged(seen.earlier, seen.latest), self.known or Counts())
+        for name, line in self._differs.items():
+            if name not in before:
+                self.warn(f"{self.path}: {line}")
 
 
 def _of_confidence(counts: Counts, known: Counts) -> str:

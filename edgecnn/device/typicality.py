@@ -1,7 +1,7 @@
 """Does an image look like one of the classes at all? A network of three small convolutions, in numpy, says.
 
 It was trained on the model's training images and on pictures that are none, and lies in the model's record: about
-7,500 weights of 8 bits. Its last class is "none of them".
+10,000 weights of 8 bits. Its last class is "none of them".
 """
 
 from __future__ import annotations

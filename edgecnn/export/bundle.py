@@ -9,6 +9,7 @@ import tarfile
 from collections.abc import Mapping, Sequence
 
 SUMS = "SHA256SUMS"
+LIBRARY, PROGRAM = "libmodel.so", "predict"  # the model in C, where there is one for the board
 _SCRIPT_MODEL = 'MODEL = HERE / "int8.tflite"\n'  # the line of deploy/predict.py that names the model
 # The last that was built for 32-bit ARM; it wants an older numpy.
 _FOR_32_BITS = {"numpy": "1.26.4", "tflite-runtime": "2.14.0"}
@@ -32,7 +33,7 @@ def bundle(
     folder's name. All is text or given: the same arguments give the same bytes.
     """
     made = {
-        "README.md": _readme(model, name=name, facts=facts),
+        "README.md": _readme(model, name=name, facts=facts, has_c=LIBRARY in files),
         "labels.txt": "".join(f"{label}\n" for label in labels),
         "predict.py": _script_for(script, model),
         "requirements.txt": _requirements(versions),
@@ -47,7 +48,7 @@ def checksums(files: Mapping[str, bytes]) -> str:
 
 
 def to_tar_gz(files: Mapping[str, bytes], *, name: str) -> bytes:
-    """Return folder `name` with `files` as a .tar.gz without times and owners; what starts with #! may be run."""
+    """Return folder `name` with `files` as a .tar.gz without times and owners; scripts and programs may be run."""
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w", format=tarfile.GNU_FORMAT) as tar:
         folder = tarfile.TarInfo(name)
@@ -55,7 +56,7 @@ def to_tar_gz(files: Mapping[str, bytes], *, name: str) -> bytes:
         tar.addfile(folder)
         for file, content in files.items():
             member = tarfile.TarInfo(f"{name}/{file}")
-            member.size, member.mode = len(content), 0o755 if content.startswith(b"#!") else 0o644
+            member.size, member.mode = len(content), 0o755 if content.startswith((b"#!", b"\x7fELF")) else 0o644
             tar.addfile(member, io.BytesIO(content))
     packed = io.BytesIO()
     with gzip.GzipFile(filename="", fileobj=packed, mode="wb", compresslevel=9, mtime=0) as compressed:
@@ -83,7 +84,8 @@ def _requirements(versions: Mapping[str, str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _readme(model: str, *, name: str, facts: Sequence[str]) -> str:
+def _readme(model: str, *, name: str, facts: Sequence[str], has_c: bool) -> str:
+    in_c = f"| `{LIBRARY}`, `{PROGRAM}` | the model in C: for predict.pyz, and as a program of its own |\n"
     return f"""# {name}
 
 {chr(10).join(f"- {fact}" for fact in facts)}
@@ -106,7 +108,7 @@ If something does not work: `python3 predict.pyz --doctor`. All options: `python
 | `predict.pyz` | the predictor in one file |
 | `predict.py` | a script that uses it |
 | `{model}`, `{model}.json` | the model, and its record: hash, origin, figures |
-| `labels.txt` | the classes in the model's order, one a line |
+{in_c if has_c else ""}| `labels.txt` | the classes in the model's order, one a line |
 | `requirements.txt` | what pip is to install |
 | `selftest.png`, `.raw`, `.json` | a picture, its 28x28 pixels, the scores to expect |
 | `{SUMS}` | checksums of all of these |

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import re
+import tempfile
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from edgecnn import artifact, extras
 from edgecnn.artifact import Record
 from edgecnn.errors import ArtifactError
+from edgecnn.pipeline.building import build
 
 if TYPE_CHECKING:
     from edgecnn.device import Predictor
 
 _IMAGE = "seven.png"
-_LIBRARY = "libmodel.so"  # the C library: put in where it lies beside the model that it was made from
 _PLAIN_NAME = re.compile(r"[\w.-]+", re.ASCII)
 _EXTRAS = {".tflite": "litert", ".onnx": "ort"}
 # What scores of the same file may differ by from CPU to CPU. Between LiteRT's kernels (XNNPACK, optimized, reference),
@@ -26,8 +29,10 @@ _TOLERANCE = {"float32": 1e-4, "float16": 0.01}  # a CPU with half-precision ari
 _TOLERANCE_OF_ROUNDED = 0.1
 
 
-def export_bundle(model: Path, *, out: Path, name: str) -> tuple[Path, Path]:
+def export_bundle(model: Path, *, out: Path, name: str, target: str | None = None) -> tuple[Path, Path]:
     """Write the bundle of a .tflite or .onnx file, which must have its record; return the folder and the archive.
+
+    With a `target` the model is compiled for that machine, and its library and program are put in.
 
     They are ``out/name`` and ``out/name.tar.gz``, `name` without what a shell would have quoted, and replace former
     ones when they are complete. Raises `ArtifactError` for a file without a record or with another one's, and where
@@ -35,18 +40,21 @@ def export_bundle(model: Path, *, out: Path, name: str) -> tuple[Path, Path]:
     """
     from edgecnn.export.bundle import to_tar_gz
 
-    name = "-".join(_PLAIN_NAME.findall(name)).strip("-.") or "bundle"
+    name = "-".join(_PLAIN_NAME.findall(name if target is None else f"{name}-{target}")).strip("-.") or "bundle"
     folder = out / name
     _check_replaceable(folder)
-    files = bundle_files(model, name=name)
+    files = bundle_files(model, name=name, in_c={} if target is None else _compiled(model, target))
     artifact.write_folder(folder, files)
     archive = out / f"{name}.tar.gz"
     artifact.write_atomic(archive, to_tar_gz(files, name=name))
     return folder, archive
 
 
-def bundle_files(model: Path, *, name: str) -> dict[str, bytes]:
-    """Return the content of every file of the bundle of `model`, whose scores are computed here, by file name."""
+def bundle_files(model: Path, *, name: str, in_c: Mapping[str, bytes] = MappingProxyType({})) -> dict[str, bytes]:
+    """Return the content of every file of the bundle of `model`, whose scores are computed here, by file name.
+
+    `in_c` is the model in C; without it, a library of this model that lies beside it is taken.
+    """
     from edgecnn.device import Predictor
     from edgecnn.device.ladder import LADDER
     from edgecnn.device.runtimes import pick
@@ -62,7 +70,7 @@ def bundle_files(model: Path, *, name: str) -> dict[str, bytes]:
     predictor = Predictor(model, runtime=pick(model))  # not a C library: requirements.txt names what computed here
     package = LADDER[predictor.model.runtime].package
     return bundle(
-        {**_model_files(model), **_self_test_files(predictor, record)},
+        {**_model_files(model), **in_c, **_self_test_files(predictor, record)},
         model=model.name,
         labels=predictor.labels,
         script=artifact.for_the_board("predict.py").read_text(),
@@ -72,14 +80,24 @@ def bundle_files(model: Path, *, name: str) -> dict[str, bytes]:
     )
 
 
+def _compiled(model: Path, target: str) -> dict[str, bytes]:
+    """Return library and program of an int8 .tflite file for another machine or this one."""
+    from edgecnn.export.bundle import LIBRARY, PROGRAM
+
+    with tempfile.TemporaryDirectory() as folder:
+        library = build(model, target=target, out=Path(folder))
+        return {LIBRARY: artifact.read_bytes(library), PROGRAM: artifact.read_bytes(library.with_name(PROGRAM))}
+
+
 def _model_files(model: Path) -> dict[str, bytes]:
+    from edgecnn.export.bundle import LIBRARY
     from edgecnn.export.pyz import to_pyz
 
-    library = model.with_name(_LIBRARY)
+    library = model.with_name(LIBRARY)
     files = {path.name: artifact.read_bytes(path) for path in (model, artifact.record_path(model))}
     # One for another machine cannot be asked whose it is, but its parent's hash stands in it.
     if library.is_file() and artifact.sha256(files[model.name]).encode() in artifact.read_bytes(library):
-        files[_LIBRARY] = artifact.read_bytes(library)
+        files[LIBRARY] = artifact.read_bytes(library)
     return {**files, "predict.pyz": to_pyz()}
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from edgecnn.data import DataSet
     from edgecnn.device.typicality import Layer
 
-_LEAST_OUTLIERS, _MOST_OUTLIERS = 3_000, 45_000
+_LEAST_OUTLIERS, _MOST_OUTLIERS = 2_000, 50_000
 
 
 def decision(work: Workspace, probabilities: NDArray[np.float32]) -> dict[str, Any]:

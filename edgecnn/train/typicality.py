@@ -7,11 +7,10 @@ from numpy.typing import NDArray
 
 from edgecnn._tf import keras, seed_everything
 
-FILTERS = (10, 20, 20)
-_EPOCHS = 16
+FILTERS = (12, 24, 24)
+_EPOCHS = 20
 _BATCH = 256
 _RATE = 6e-3
-_LEAST_STEPS = 1500  # a small data set is seen more often
 
 
 def train_typicality(
@@ -29,12 +28,11 @@ def train_typicality(
     x = np.concatenate([images, outliers[..., None]]).astype(np.float32) / np.float32(255)
     y = np.concatenate([labels, np.full(len(outliers), classes)])
     steps = -(-len(x) // _BATCH)
-    epochs = max(_EPOCHS, -(-_LEAST_STEPS // steps))
     model.compile(
-        keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(_RATE, epochs * steps)),
+        keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(_RATE, _EPOCHS * steps)),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     )
-    model.fit(x, y, batch_size=_BATCH, epochs=epochs, verbose=0)
+    model.fit(x, y, batch_size=_BATCH, epochs=_EPOCHS, verbose=0)
     arrays = model.get_weights()
     return [
         (kernel.reshape(-1, kernel.shape[-1]), bias) for kernel, bias in zip(arrays[::2], arrays[1::2], strict=True)

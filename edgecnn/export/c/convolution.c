@@ -46,10 +46,12 @@ static SPECIALIZED void store_vector(const struct convolution *c, lanes sums, la
 /* Turn the sums of filters `first` to `first + count` at one position, still without their biases, into activations. */
 static SPECIALIZED void store(const struct convolution *c, int first, int count, const int32_t *sums, uint8_t *out)
 {
-    uint8_t stored[FILTERS_AT_ONCE];
+    uint8_t room[FILTERS_AT_ONCE], *stored = room;
     int done = 0;
 #if defined(HAS_VECTORS)
     const int rest = count % LANES;
+    if (c->out_channel == 1 && rest == 0)
+        stored = out + first;
     if (!c->rounds_once) {
         for (; done < count - rest; done += LANES) {
             int f = first + done;
@@ -70,9 +72,11 @@ static SPECIALIZED void store(const struct convolution *c, int first, int count,
 #endif
     for (; done < count; done++)
         stored[done] = activation(c, first + done, sums[done] + c->bias[first + done]);
+    if (stored != room)
+        return;
     if (c->out_channel == 1)
-        memcpy(out + first, stored, (size_t)count);
+        memcpy(out + first, room, (size_t)count);
     else
         for (int f = 0; f < count; f++)
-            out[(first + f) * c->out_channel] = stored[f];
+            out[(first + f) * c->out_channel] = room[f];
 }
