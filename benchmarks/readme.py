@@ -11,6 +11,7 @@ from benchmarks.commands import goal
 from benchmarks.standings import BENCHMARKS, ROOT, recording
 from edgecnn import config
 from edgecnn.cli import app
+from edgecnn.pipeline.architectures import ZOO_HEADINGS, zoo_rows
 from edgecnn.report.table import SEED_HEADINGS, is_sparse, notes, seed_rows, to_markdown
 
 README = ROOT / "README.md"
@@ -142,6 +143,11 @@ def seeds() -> str:
     )
 
 
+def architectures() -> str:
+    """Return the table of the zoo, with what zoo.json records of ours."""
+    return to_markdown(ZOO_HEADINGS, [(f"`{name}`", *cells) for name, *cells in zoo_rows()])
+
+
 def peers() -> str:
     """Return the table of the released models beside other runtimes from peers.json, the fastest first."""
     recorded = recording("peers")
@@ -202,6 +208,7 @@ PARTS = {
     "seeds": seeds,
     "commands": commands,
     "recipes": recipes,
+    "zoo": architectures,
     "peers": peers,
     "trust": trust,
     "times": times,

@@ -24,6 +24,11 @@ CALIBRATED = ("int8", "int16x8")  # schemes whose activations have ranges
 # How calibration images set these ranges.
 CALIBRATIONS = ("minmax", "percentile", "mse")
 SCHEDULES = ("constant", "cosine")
+OPTIMIZERS = ("adam", "adadelta")
+INITIALIZERS = ("glorot_uniform", "glorot_normal", "he_uniform", "he_normal")
+# Recipes of an architecture that has a page: trained as that page did; or for its epochs in its batches, but as we find
+# better. Whatever comes after is as in `seed`.
+PAGE, IMPROVED = "page", "improved"
 MAX_SEED = 2**32 - 1
 DATA_SETS = {
     "digits": "small",
@@ -66,7 +71,7 @@ class Augmentation:
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """How a network is fitted: Adam on cross-entropy, best weights by validation loss."""
+    """How a network is fitted: on cross-entropy, best weights by validation loss."""
 
     epochs: int
     batch_size: int
@@ -79,6 +84,8 @@ class Training:
     average_decay: float = 0.0  # of the weights' moving average, which takes their place after each epoch; 0: none
     dropout: float | None = None  # instead of the architecture's own
     augmentation: Augmentation | None = None
+    optimizer: str = "adam"
+    initializer: str = "glorot_uniform"  # of the hidden kernels of a network of the zoo
 
     def __post_init__(self) -> None:
         _check_at_least("epochs", self.epochs, 1)
@@ -92,6 +99,12 @@ class Training:
             _check_fraction("dropout", self.dropout)
         if self.schedule not in SCHEDULES:
             raise unknown("schedule", self.schedule, SCHEDULES)
+        if self.optimizer not in OPTIMIZERS:
+            raise unknown("optimizer", self.optimizer, OPTIMIZERS)
+        if self.initializer not in INITIALIZERS:
+            raise unknown("initializer", self.initializer, INITIALIZERS)
+        if self.weight_decay and self.optimizer != "adam":
+            raise ConfigError(f"weight_decay: {self.weight_decay} with {self.optimizer}; expected adam, it is AdamW's")
         if not 0 <= self.warmup_epochs < self.epochs:
             raise ConfigError(f"warmup_epochs: {self.warmup_epochs}; expected fewer than the {self.epochs} epochs")
 
@@ -350,14 +363,15 @@ class RunConfig:
     exporting: Exporting
     teacher: Teacher | None = None
     resize: str | None = None  # HEIGHTxWIDTH or HEIGHTxWIDTHxCHANNELS that images are stretched to
+    arch_sha256: str | None = None  # of the file, where `arch` is one
 
     def __post_init__(self) -> None:
         if self.data not in DATA_SETS and not Path(self.data).is_absolute():
             raise unknown("data", self.data, [*DATA_SETS, "a path"])
         if self.resize is not None:
             parse_size(self.resize)
-        if self.recipe not in RECIPES:
-            raise unknown("recipe", self.recipe, RECIPES)
+        if self.recipe not in (*RECIPES, PAGE, IMPROVED):
+            raise unknown("recipe", self.recipe, (*RECIPES, PAGE, IMPROVED))
         if not 0 <= self.seed <= MAX_SEED:
             raise ConfigError(f"seed: {self.seed}; expected 0 to {MAX_SEED}")
         _check_fraction("validation_fraction", self.validation_fraction)
@@ -383,16 +397,17 @@ def configure(
     calibration: str | None = None,
     validation_fraction: float | None = None,
     resize: str | None = None,
+    page: Training | None = None,
+    arch_sha256: str | None = None,
 ) -> RunConfig:
     """Return the run configuration for a named recipe with single values replaced; `data` is a name or a path.
 
-    Raises `ConfigError` for an unknown name (listing the valid ones) or a value out of range.
+    `page` is how the architecture's page trained it, for the recipes `page` and `improved`; `arch_sha256` is of the
+    file that `arch` is. Raises `ConfigError` for an unknown name (listing the valid ones) or a value out of range.
     """
     data = resolved_data(data)
     name = recipe or DATA_SETS.get(data, RECIPE_OF_A_PATH)
-    if name not in RECIPES:
-        raise unknown("recipe", name, RECIPES)
-    chosen = RECIPES[name]
+    chosen = _recipe(name, arch, page)
     return RunConfig(
         data=data,
         arch=arch,
@@ -411,6 +426,33 @@ def configure(
         ),
         teacher=chosen.teacher,
         resize=resize,
+        arch_sha256=arch_sha256,
+    )
+
+
+def _recipe(name: str, arch: str, page: Training | None) -> Recipe:
+    if name not in (PAGE, IMPROVED):
+        if name not in RECIPES:
+            raise unknown("recipe", name, (*RECIPES, PAGE, IMPROVED))
+        return RECIPES[name]
+    if page is None:
+        raise ConfigError(
+            f"recipe {name}: arch {arch} has no page that says how it was trained; "
+            f"give --recipe {'|'.join(RECIPES)} or an arch that has one: edgecnn zoo"
+        )
+    return dataclasses.replace(RECIPES["seed"], training=page if name == PAGE else improved(page))
+
+
+def improved(page: Training) -> Training:
+    """Return the training of a page with Adam along a cosine and the average of the weights."""
+    return dataclasses.replace(
+        page,
+        optimizer="adam",
+        learning_rate=3e-3,
+        schedule="cosine",
+        warmup_epochs=0.5,
+        average_decay=0.99,  # of a hundred steps: ten epochs are too few for a slower one
+        patience=0,
     )
 
 

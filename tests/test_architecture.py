@@ -19,10 +19,11 @@ ALLOWED = {
     "errors": set(),
     "extras": {"errors"},
     "artifact": {"errors"},
+    "curves": set(),
     "_tf": {"errors", "device"},
     "data": {"errors", "config", "artifact", "device"},
-    "zoo": {"errors", "_tf"},
-    "train": {"_tf", "artifact", "config", "errors"},
+    "zoo": {"config", "errors", "_tf"},
+    "train": {"_tf", "artifact", "config", "curves", "errors"},
     "compress": {"_tf", "config", "errors"},
     "export": {"_tf", "config", "errors", "inspect"},
     "native": {"errors"},
@@ -31,7 +32,7 @@ ALLOWED = {
     "report": {"artifact"},
     "device": set(),
 }
-STDLIB_ONLY = ("__init__", "__main__", "config", "errors", "extras", "artifact")
+STDLIB_ONLY = ("__init__", "__main__", "config", "errors", "extras", "artifact", "curves")
 
 
 def room_of(path: Path) -> str:

@@ -49,8 +49,10 @@ def test_version(edgecnn: Edgecnn) -> None:
             ["run", "--data", "cifar"],
             "data: 'cifar' is unknown; expected one of: a path, digits, fashion-mnist, mnist, two-digits",
         ),
-        (["run", "--arch", "resnet"], "arch: 'resnet' is unknown; expected one of: edge12k, edge1k, edge35k"),
-        (["run", "--recipe", "best"], "recipe: 'best' is unknown; expected one of: quick, seed, small"),
+        (["run", "--arch", "resnet"], "arch: 'resnet' is unknown; expected one of: classes100, conv2, conv2pool"),
+        (["run", "--arch", "edge4k", "--recipe", "page"], "recipe page: arch edge4k has no page"),
+        (["compare", "--arch", "edge4k"], "--arch: got 'edge4k'; expected two architectures or more"),
+        (["run", "--recipe", "best"], "recipe: 'best' is unknown; expected one of: improved, page, quick"),
         (["run", "--sparsity", "1.5"], "pruning.final_sparsity: 1.5; expected a fraction in [0, 1)"),
         (["train", "--epochs", "0"], "epochs: 0; expected at least 1"),
         (

@@ -359,5 +359,3 @@ def test_what_tfmot_cannot_do_is_one_line_before_training(data: DataSet) -> None
             quantize_aware(model, calibration_images=data.train.images[:5], fit=never, preserve=preserve)
     with pytest.raises(ConfigError, match="preserve: 'sign' is unknown; expected one of: clusters, zeros"):
         quantize_aware(model, calibration_images=data.train.images[:5], fit=never, preserve="sign")
-    with pytest.raises(ConfigError, match="prune: layer p is a PReLU, which tfmot cannot prune"):
-        prune(model, pruning=pruning_of("magnitude", 0.5), steps_per_epoch=4, fit=never)

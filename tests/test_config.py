@@ -1,6 +1,8 @@
 """Recipes, configurations and their TOML."""
 
 import re
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -43,7 +45,7 @@ def test_an_unknown_key_is_an_error_that_lists_the_known() -> None:
             {"data": "cifar"},
             "data: 'cifar' is unknown; expected one of: a path, digits, fashion-mnist, mnist, two-digits",
         ),
-        ({"recipe": "best"}, "recipe: 'best' is unknown; expected one of: quick, seed, small"),
+        ({"recipe": "best"}, "recipe: 'best' is unknown; expected one of: improved, page, quick, seed, small"),
         ({"epochs": 0}, "epochs: 0; expected at least 1"),
         ({"sparsity": 1.0}, r"pruning.final_sparsity: 1.0; expected a fraction in \[0, 1\)"),
         ({"sparsity": float("nan")}, "pruning.final_sparsity: nan; expected"),
@@ -60,6 +62,24 @@ def test_a_bad_value_is_refused_with_what_is_expected(asked: dict[str, object], 
 
 
 EPOCHS = Training(epochs=3, batch_size=32, learning_rate=1e-3, patience=0)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"optimizer": "sgd"}, "optimizer: 'sgd' is unknown; expected one of: adadelta, adam"),
+        (
+            {"initializer": "zeros"},
+            "initializer: 'zeros' is unknown; expected one of: glorot_normal, glorot_uniform, he",
+        ),
+        ({"optimizer": "adadelta", "weight_decay": 0.1}, "weight_decay: 0.1 with adadelta; expected adam"),
+    ],
+)
+def test_an_optimizer_or_initializer_that_is_not_there_is_refused(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        replace(EPOCHS, **values)
+
+
 PLAIN = {"initial_sparsity": 0.0, "final_sparsity": 0.5, "ramp_epochs": 1, "frequency": 10, "training": EPOCHS}
 
 

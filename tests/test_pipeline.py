@@ -27,7 +27,6 @@ from edgecnn.pipeline import (
     prune,
     read_config,
     release,
-    run,
     train,
     train_quantized,
 )
@@ -450,15 +449,6 @@ def test_what_cannot_be_compressed_is_one_line(copied_run: Path, edgecnn: Edgecn
     assert Run(copied_run).recipes() == ["baseline", "pruned80", "pruned80-qat"]
 
 
-def test_a_run_that_int8_cannot_be_trained_for_ends_before_it_trains(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setitem(zoo.ARCHITECTURES, "odd", "C4@3 P2 BN F10")
-    with pytest.raises(ConfigError, match=r"quantize qat: tfmot cannot train .*norm3:BatchNormalization.*architecture"):
-        run(replace(configure(recipe="quick"), arch="odd"), tmp_path / "run")
-    assert not (tmp_path / "run" / "train").exists()
-
-
 def test_an_export_calibrated_otherwise_is_made_again(copied_run: Path, edgecnn: Edgecnn) -> None:
     """The gate's advice, more --calibration-images, must not leave a run that cannot go on."""
     path, before = copied_run / "export/baseline/int8.tflite", models_in(copied_run)
@@ -586,3 +576,5 @@ def test_the_command_on_a_card_makes_the_same_run() -> None:
     config = configure(data="mnist", recipe="seed", epochs=3, sparsity=0.9, seed=4, calibration_images=77)
     names, flags = "--data mnist --arch edge35k --recipe seed --seed 4", "--epochs 3 --sparsity 0.9"
     assert command_of(config) == f"edgecnn run {names} {flags} --calibration-images 77"
+    paged = configure(data="mnist", arch="kernel2", recipe="page", page=zoo.page_of("kernel2"))
+    assert command_of(paged) == "edgecnn run --data mnist --arch kernel2 --recipe page --seed 0"

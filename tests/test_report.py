@@ -20,7 +20,6 @@ from edgecnn.artifact import Run
 from edgecnn.errors import ArtifactError, ConfigError
 from edgecnn.report import figures
 from edgecnn.report import page as pages
-from edgecnn.report.curves import verdict
 from edgecnn.report.pareto import front
 from edgecnn.report.table import REPORT_COLUMNS
 from tests.browser import chromium, set_width
@@ -35,46 +34,6 @@ PICTURES = {
 def epochs(losses: list[float], val_losses: list[float], top1: float = 0.98) -> list[dict[str, float]]:
     pairs = zip(losses, val_losses, strict=True)
     return [{"loss": a, "accuracy": top1, "val_loss": b, "val_accuracy": top1} for a, b in pairs]
-
-
-NAN = float("nan")
-
-
-@pytest.mark.parametrize(
-    ("history", "word"),
-    [
-        (epochs([2.3, 2.3, 2.3], [2.3, 2.3, 2.3], top1=0.11), "dead"),
-        (epochs([0.9, 0.9, 0.9], [0.9, 0.9, 0.9], top1=0.14), "dead"),
-        (epochs([0.9, 0.9, 0.9], [0.9, 0.9, 0.9], top1=0.15), "underfitting"),
-        (epochs([NAN] * 3, [NAN] * 3), "diverged"),
-        (epochs([0.5, 0.3, NAN], [0.3, 0.2, NAN]), "diverged"),
-        (epochs([0.5, 0.3, 0.2], [0.3, float("inf"), 0.2]), "diverged"),
-        (epochs([0.5, NAN], [0.3, 0.2], top1=0.11), "diverged"),
-        (epochs([0.5, 0.3, 0.2, 0.1], [0.3, 0.2, 0.25, 0.3]), "overfitting"),
-        (epochs([0.5, 0.4, 0.35, 0.3], [0.3, 0.2, 0.15, 0.1]), "unfinished"),
-        (epochs([0.9, 0.9, 0.9], [0.9, 0.89, 0.89], top1=0.7), "underfitting"),
-        (epochs([0.3, 0.2, 0.15, 0.14], [0.2, 0.1, 0.101, 0.099]), "settled"),
-        (epochs([0.5, 0.1], [0.3, 0.1]), "short"),
-        (epochs([2.3], [2.3], top1=0.1), "short"),
-        ([], "short"),
-    ],
-)
-def test_curves_get_a_plain_verdict(history: list[dict[str, float]], word: str) -> None:
-    judged = verdict(history, classes=10)
-    assert judged.word == word
-    assert judged.sentence.endswith(".")
-
-
-@pytest.mark.parametrize(("top1", "word"), [(0.52, "dead"), (0.53, "underfitting"), (0.72, "underfitting")])
-def test_chance_depends_on_the_number_of_classes(top1: float, word: str) -> None:
-    assert verdict(epochs([0.6, 0.6, 0.6], [0.6, 0.6, 0.6], top1=top1), classes=2).word == word
-
-
-def test_the_remedies_are_named() -> None:
-    diverged, short = (verdict(epochs(losses, losses), classes=10) for losses in ([0.5, 0.4, NAN], [0.5, 0.4]))
-    assert "epoch 3" in diverged.sentence
-    assert "learning rate" in diverged.sentence
-    assert "too few epochs to judge" in short.sentence
 
 
 points = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=12)
@@ -226,6 +185,9 @@ def test_the_heading_says_how_many_first_images_there_are(images: int, heading: 
     report = a_report(ROWS, test_images=images)
     assert f">{heading}<" in pages.to_html(report)
     assert f" {heading} " in pages.to_report_markdown(report)
+
+
+NAN = float("nan")
 
 
 @pytest.mark.parametrize("losses", [[NAN] * 3, [0.5, NAN, float("inf")], [0.0] * 3])

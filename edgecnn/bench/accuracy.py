@@ -29,6 +29,12 @@ def top1_accuracy(probabilities: NDArray[np.float32], labels: NDArray[np.int64])
     return Accuracy(correct / len(labels), low, high, len(labels))
 
 
+def log_loss(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
+    """Return the mean of -ln(probability of the right class), of `probabilities` [N, classes]; the least is 1e-7."""
+    right = probabilities[np.arange(len(labels)), labels].astype(np.float64)
+    return float(-np.log(np.maximum(right, 1e-7)).mean())
+
+
 def wilson_interval(correct: int, total: int) -> tuple[float, float]:
     """Return the 95 % interval for a proportion (E. B. Wilson, 1927), as fractions.
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 import sys
-from json import dumps
+from json import dumps, loads
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -34,12 +34,17 @@ from edgecnn.cli.options import (
     StageRecipeOption,
     TeacherOption,
 )
-from edgecnn.cli.terminal import print_bench, print_layers, print_sensitivity, progress, say, say_accuracy
+from edgecnn.cli.terminal import (
+    print_bench,
+    print_comparison,
+    print_layers,
+    print_sensitivity,
+    progress,
+    say,
+    say_accuracy,
+)
 from edgecnn.device.errors import DeviceError
 from edgecnn.errors import ArtifactError, EdgecnnError
-
-if TYPE_CHECKING:
-    from edgecnn.config import RunConfig
 
 app = typer.Typer(
     name="edgecnn",
@@ -71,7 +76,10 @@ def run(
     calibration: CalibrationMethodOption = None,
 ) -> None:
     """Do the whole job: train, prune, quantize, export and measure. Killed and started again, it goes on."""
-    config = _configured(
+    from edgecnn import pipeline
+    from edgecnn.cli import choose
+
+    config = choose.settings(
         arch,
         data=data,
         resize=resize,
@@ -83,12 +91,10 @@ def run(
         calibration_images=calibration_images,
         calibration=calibration,
     )
-    from edgecnn import pipeline
-    from edgecnn.cli import choose
-
     with progress() as observe:
         root = out or choose.run_directory(config)
-        done = pipeline.run(config, root, data_dir=data_dir, teacher=choose.teacher(teacher), observe=observe)
+        options: dict[str, Any] = {"data_dir": data_dir, "teacher": choose.teacher(teacher)}
+        done = pipeline.run(config, root, **options, observe=observe, note=say)
     for path in (*map(done.model, done.recipes()), *done.exports()):
         say_accuracy(path)
     print_bench(done.bench)
@@ -114,7 +120,10 @@ def train(
     calibration: CalibrationMethodOption = None,
 ) -> None:
     """Train the float32 baseline of a run; the other settings are noted for its later stages."""
-    config = _configured(
+    from edgecnn import extras, pipeline
+    from edgecnn.cli import choose
+
+    config = choose.settings(
         arch,
         data=data,
         resize=resize,
@@ -126,9 +135,6 @@ def train(
         calibration_images=calibration_images,
         calibration=calibration,
     )
-    from edgecnn import extras, pipeline
-    from edgecnn.cli import choose
-
     extras.require("train", needed_by="train")
     root = out or choose.run_directory(config)
     given: dict[str, Any] = {"data_dir": data_dir, "teacher": choose.teacher(teacher)}
@@ -160,7 +166,37 @@ def teach(
     root = out or choose.run_directory(config)
     with progress() as observe, pipeline.begin(config, root, data_dir=data_dir, observe=observe) as work:
         pipeline.teach(work)
+    for path in sorted(work.run.teacher.glob("*/model.keras")):
+        say_accuracy(path)
     print(work.run.teacher)
+
+
+@app.command()
+def compare(
+    arch: Annotated[str, typer.Option("--arch", help="Architectures by comma: names (edgecnn zoo) or files.")],
+    data: DataOption = "digits",
+    recipe: RecipeOption = None,
+    epochs: EpochsOption = None,
+    seed: SeedOption = 0,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder for table and pictures. Default: runs/compare-...")
+    ] = None,
+    data_dir: DataDirOption = None,
+    teacher: TeacherOption = None,
+) -> None:
+    """Train several architectures, each an ordinary run, and show accuracy, log loss, curves and size side by side."""
+    from edgecnn import pipeline
+    from edgecnn.cli import choose
+    from edgecnn.errors import GateError
+
+    asked = choose.comparison(arch, data=data, recipe=recipe, epochs=epochs, seed=seed)
+    options: dict[str, Any] = {"data_dir": data_dir, "teacher": choose.teacher(teacher)}
+    with progress() as observe:
+        path = pipeline.compare(asked, out=out or choose.comparison_directory(asked), **options, observe=observe)
+    print_comparison(path)
+    print(path)
+    if refused := [row["arch"] for row in loads(path.read_text())["results"] if row["error"]]:
+        raise GateError(f"compare: {', '.join(refused)} learned nothing that is worth keeping; see the reasons above")
 
 
 @app.command()
@@ -487,6 +523,15 @@ def models() -> None:
     print_table(MODEL_HEADINGS, model_rows(), text_columns=1)
 
 
+@app.command()
+def zoo() -> None:
+    """List the architectures: parameters, MACs, the accuracy that their pages printed, and ours; names for --arch."""
+    from edgecnn.cli.terminal import print_table
+    from edgecnn.pipeline.architectures import ZOO_HEADINGS, zoo_rows
+
+    print_table(ZOO_HEADINGS, zoo_rows(), text_columns=1)
+
+
 def _version(value: bool) -> None:
     if value:
         print(f"edgecnn {__version__}")
@@ -517,14 +562,6 @@ def main() -> NoReturn:
     except OSError as error:
         _fail(f"{error.filename or 'system'}: {error.strerror or error}; check the path, its rights and free space", 2)
     sys.exit(0)
-
-
-def _configured(arch: str, **options: Any) -> RunConfig:
-    """Return the run's configuration; an unknown architecture is refused here, before anything is written."""
-    from edgecnn import config, zoo
-
-    zoo.layers(arch)
-    return config.configure(arch=arch, **options)
 
 
 def _fail(message: str, code: int) -> NoReturn:

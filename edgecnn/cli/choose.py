@@ -42,7 +42,33 @@ RUNS = Path("runs")
 def run_directory(config: RunConfig) -> Path:
     """Return the folder for `config`: the same settings always name the same one, so that a run can go on."""
     digest = sha256(to_toml(without_exporting(config)).encode())[:8]
-    return RUNS / f"{data_name(config.data)}-{config.arch}-{config.recipe}-{digest}"
+    return RUNS / f"{data_name(config.data)}-{Path(config.arch).stem}-{config.recipe}-{digest}"
+
+
+def settings(arch: str, **options: Any) -> RunConfig:
+    """Return a run's settings for the architecture `arch`, a name of the zoo or a file.
+
+    An unknown name and a file that is not there are refused here, before anything is written.
+    """
+    from edgecnn import zoo
+
+    digest = sha256(read_bytes(Path(arch))) if zoo.is_file(arch) else None
+    return configure(arch=arch, arch_sha256=digest, page=zoo.page_of(arch), **options)
+
+
+def comparison(arches: str, **options: Any) -> list[tuple[RunConfig, Path]]:
+    """Return settings and run directory of each architecture in a list by comma, each once."""
+    names = dict.fromkeys(name.strip() for name in arches.split(",") if name.strip())
+    if len(names) < 2:
+        raise ConfigError(f"--arch: got {arches!r}; expected two architectures or more, by comma: edge35k,edge4k")
+    configs = [settings(name, **options) for name in names]
+    return [(config, run_directory(config)) for config in configs]
+
+
+def comparison_directory(asked: Sequence[tuple[RunConfig, Path]]) -> Path:
+    """Return the folder for a comparison: of the same runs it is always the same."""
+    digest = sha256("\n".join(root.name for _, root in asked).encode())[:8]
+    return RUNS / f"compare-{data_name(asked[0][0].data)}-{digest}"
 
 
 def trained_run(named: Path | None) -> Run:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from edgecnn.config import DATA_SETS, RECIPES
+from edgecnn.config import DATA_SETS, IMPROVED, PAGE, RECIPES
 
 DataOption = Annotated[
     str,
@@ -22,11 +22,21 @@ ResizeOption = Annotated[
         show_default=False,
     ),
 ]
-ArchOption = Annotated[str, typer.Option("--arch", help="Architecture by name.")]
+ArchOption = Annotated[
+    str,
+    typer.Option(
+        "--arch",
+        help="Architecture by name (edgecnn zoo), or a file: .keras or .h5 (its layers), or .py with build(shape, "
+        "classes), which is run.",
+    ),
+]
 RecipeOption = Annotated[
     str | None,
     typer.Option(
-        "--recipe", help=f"Training recipe: {', '.join(RECIPES)}. Default: the data set's.", show_default=False
+        "--recipe",
+        help=f"Training recipe: {', '.join(RECIPES)}; {PAGE}, the architecture's own, or {IMPROVED}, with a better "
+        "schedule. Default: the data set's.",
+        show_default=False,
     ),
 ]
 EpochsOption = Annotated[int | None, typer.Option("--epochs", help="Epochs at most, instead of the recipe's.")]

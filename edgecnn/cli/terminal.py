@@ -23,11 +23,12 @@ def say(message: str) -> None:
 
 
 def say_accuracy(path: Path) -> None:
-    """Say how an artifact reads the validation images beside its parent, where its record knows."""
+    """Say how an artifact reads the validation images beside its parent, and what the curves of a training show."""
     from edgecnn import pipeline
 
-    if (line := pipeline.accuracy_line(path)) is not None:
-        say(line)
+    for line in (pipeline.accuracy_line(path), pipeline.verdict_line(path)):
+        if line is not None:
+            say(line)
 
 
 def print_bench(path: Path) -> None:
@@ -38,6 +39,39 @@ def print_bench(path: Path) -> None:
     print_table(BENCH_HEADINGS, bench_rows(measured["results"]), text_columns=3)
     for note in notes(measured):
         print(note)
+
+
+def print_comparison(path: Path) -> None:
+    """Print the table of a compare.json: what each architecture costs, how it reads the test images, its verdict."""
+    headings = (
+        "architecture",
+        "parameters",
+        "test top-1 %",
+        "log loss",
+        "first 100 wrong",
+        "epochs",
+        "best",
+        "verdict",
+    )
+    compared = json.loads(path.read_text())
+    rows = [
+        [
+            Path(row["arch"]).stem,
+            f"{row['parameters']:,}",
+            f"{row['top1'] * 100:.2f}",
+            f"{row['log_loss']:.4f}",
+            str(row["first_100_wrong"]),
+            str(row["epochs"]),
+            str(row["best_epoch"] + 1),
+            row["verdict"].split(":")[0],
+        ]
+        for row in compared["results"]
+        if row["error"] is None
+    ]
+    if rows:
+        print_table(headings, rows, text_columns=1)
+    for row in compared["results"]:
+        print(f"{Path(row['arch']).stem}: {row['error'] or row['verdict']}")
 
 
 def print_layers(found: Inspection) -> None:

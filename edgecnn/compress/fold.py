@@ -19,31 +19,68 @@ _CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
 
 
 def without_batch_norm(model: Any) -> Any:
-    """Return `model` with each BatchNormalization folded that directly follows a convolution without activation.
+    """Return `model` with each BatchNormalization folded that alone follows a convolution without activation.
 
-    A ReLU layer behind it becomes the convolution's activation. A model that has no such place, or is not Sequential,
-    is returned as it is; outputs change by rounding only.
+    A ReLU layer that alone follows becomes the convolution's activation. A model that has no such place, or uses a
+    layer twice, is returned as it is; outputs change by rounding only.
     """
-    if not isinstance(model, keras.Sequential):
+    after = _followers(model)
+    if after is None:
         return model
-    folds = {before.name: norm for before, norm in pairwise(model.layers) if _folds(before, norm)}
+    folds = {name: norm for name, norm in after.items() if _folds(model.get_layer(name), norm)}
     if not folds:
         return model
-    gone = {norm.name for norm in folds.values()}
     activated = {}  # convolution -> its ReLU
-    for norm, after in pairwise(model.layers):
-        if norm.name in gone and type(after) is keras.layers.ReLU and after.get_config() == _plain_relu(after):
-            activated[next(name for name, own in folds.items() if own is norm)] = after.name
-    kept = [layer for layer in model.layers if layer.name not in gone | set(activated.values())]
-    folded = keras.Sequential(
-        [keras.layers.Input(model.input_shape[1:], name=model.input_names[0])]
-        + [_rebuilt(layer, folded=layer.name in folds, relu=layer.name in activated) for layer in kept],
-        name=model.name,
-    )
+    for name, norm in folds.items():
+        relu: Any = after.get(norm.name)
+        if type(relu) is keras.layers.ReLU and relu.get_config() == _plain_relu(relu):
+            activated[name] = relu
+    gone = {layer.name for layer in (*folds.values(), *activated.values())}
+    kept = [layer for layer in model.layers if layer.name not in gone]
+    rebuilt = {layer.name: _rebuilt(layer, folded=layer.name in folds, relu=layer.name in activated) for layer in kept}
+    folded = _joined(model, rebuilt)
     for layer in kept:
         weights = layer.get_weights()
         folded.get_layer(layer.name).set_weights(_merged(layer, folds[layer.name]) if layer.name in folds else weights)
     return folded
+
+
+def _followers(model: Any) -> dict[str, Any] | None:
+    """Return the layer behind each layer, by name, where it is the only one; None where a layer is used twice."""
+    if isinstance(model, keras.Sequential):
+        return {before.name: behind for before, behind in pairwise(model.layers)}
+    if not model._is_graph_network or any(_is_irregular(layer) for layer in model.layers):
+        return None
+    readers: dict[str, list[Any]] = {}
+    for layer in model.layers:
+        for node in layer.inbound_nodes[0].parent_nodes:
+            readers.setdefault(node.layer.name, []).append(layer)
+    outputs = set(model.output_names)
+    return {name: behind[0] for name, behind in readers.items() if len(behind) == 1 and name not in outputs}
+
+
+def _is_irregular(layer: Any) -> bool:
+    """Return whether a layer is used twice, or is an operation of TensorFlow, which takes more than tensors."""
+    return len(layer.inbound_nodes) != 1 or type(layer).__module__.endswith("tf_op_layer")
+
+
+def _joined(model: Any, layers: dict[str, Any]) -> Any:
+    """Return a model of `layers`, by name, joined as in `model`; a layer that is not among them is left out."""
+    if isinstance(model, keras.Sequential):
+        pixels = keras.layers.Input(model.input_shape[1:], name=model.input_names[0])
+        return keras.Sequential([pixels, *layers.values()], name=model.name)
+    outputs: dict[str, Any] = {}
+    for layer in model.layers:  # those that a layer reads come before it
+        given = [outputs[node.layer.name] for node in layer.inbound_nodes[0].parent_nodes]
+        if not given:
+            outputs[layer.name] = layers[layer.name].output
+        elif layer.name in layers:
+            outputs[layer.name] = layers[layer.name](given if len(given) > 1 else given[0])
+        else:
+            (outputs[layer.name],) = given
+    return keras.Model(
+        [outputs[name] for name in model.input_names], [outputs[name] for name in model.output_names], name=model.name
+    )
 
 
 def _folds(layer: Any, norm: Any) -> bool:

@@ -39,8 +39,8 @@ BLOCK = (
 def prune(model: Any, *, pruning: Pruning, steps_per_epoch: int, fit: FitFunction) -> tuple[Any, Any]:
     """Return (a sparse copy of `model` without wrappers, what the last round's `fit` returned).
 
-    `model` itself is left alone. Raises `ConfigError`, before anything is trained, for a layer that tfmot cannot prune
-    and for `structured`, which takes whole filters: `compress.structured`.
+    `model` itself is left alone. Raises `ConfigError` for `structured`, which takes whole filters:
+    `compress.structured`.
     """
     if pruning.method == "structured":
         raise ConfigError("prune: structured removes filters and makes no zeros; call prune_structured")
@@ -89,10 +89,9 @@ def _wrapped(model: Any, pruning: Pruning, steps_per_epoch: int) -> Any:
         try:
             return tfmot.sparsity.keras.prune_low_magnitude(layer, pruning_schedule=schedule, **options)
         except ValueError:
-            raise ConfigError(
-                f"prune: layer {layer.name} is a {type(layer).__name__}, which tfmot cannot prune; "
-                f"choose an architecture without it"
-            ) from None
+            if has_kernel(layer):
+                raise
+            return layer  # tfmot does not know it, and it has no kernel to prune
 
     return keras.models.clone_model(clone(model), clone_function=wrap)
 

@@ -51,10 +51,10 @@ def simulated(model: Any, *, preserve: str = "zeros") -> Any:
         raise unknown("preserve", preserve, STRUCTURES)
     quantization = tfmot.quantization.keras
     keras.backend.reset_uids()  # tfmot numbers its layers by how many the process made; names reach the file
-    annotated = quantization.quantize_annotate_model(clone(model))
     try:
+        annotated = quantization.quantize_annotate_model(clone(model))
         return quantization.quantize_apply(annotated, _scheme(model, preserve))
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, AttributeError) as error:
         # As tfmot says it, but with the class by its short name: Layer norm1:BatchNormalization is not supported
         reason = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", str(error).strip().splitlines()[0].split(". ")[0])
         raise ConfigError(

@@ -7,6 +7,7 @@ never silently rebuilt.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from edgecnn import extras
@@ -15,7 +16,8 @@ from edgecnn.config import SCHEMES, RunConfig
 from edgecnn.pipeline.building import build, check_source
 from edgecnn.pipeline.bundles import bundle_files, export_bundle
 from edgecnn.pipeline.c_files import check_c, export_c
-from edgecnn.pipeline.compressing import cluster, prune, train_quantized
+from edgecnn.pipeline.comparing import compare, compared
+from edgecnn.pipeline.compressing import cluster, prune, train_quantized, why_not_quantized
 from edgecnn.pipeline.conversion import AUTO, Target
 from edgecnn.pipeline.cost import Inspection, float32_beside, images_to_compare, inspected
 from edgecnn.pipeline.deciding import decide, decision_line
@@ -25,7 +27,7 @@ from edgecnn.pipeline.release import release
 from edgecnn.pipeline.report import report
 from edgecnn.pipeline.sensitivity import LayerSensitivity, sensitivity
 from edgecnn.pipeline.teaching import teach
-from edgecnn.pipeline.training import check_stages, train
+from edgecnn.pipeline.training import train
 from edgecnn.pipeline.workspace import (
     Observer,
     Workspace,
@@ -35,6 +37,7 @@ from edgecnn.pipeline.workspace import (
     read_config,
     reopen,
     unobserved,
+    verdict_line,
 )
 
 __all__ = [
@@ -54,6 +57,8 @@ __all__ = [
     "check_c",
     "check_source",
     "cluster",
+    "compare",
+    "compared",
     "copy_released",
     "decide",
     "decision_line",
@@ -76,6 +81,8 @@ __all__ = [
     "teach",
     "train",
     "train_quantized",
+    "verdict_line",
+    "why_not_quantized",
 ]
 
 # What a run exports of its three models. int16x8 is made when it is asked for: no optimized kernels of LiteRT take it,
@@ -92,20 +99,24 @@ def run(
     data_dir: Path | None = None,
     teacher: Run | None = None,
     observe: Observer = unobserved,
+    note: Callable[[str], None] = lambda message: None,
 ) -> Run:
     """Do the whole job in run directory `root`, or what is left of it; return the run.
 
-    With the `teacher` of another run it trains none of its own.
+    With the `teacher` of another run it trains none of its own. An architecture that tfmot cannot train for int8 goes
+    without; `note` is called with why.
 
     Raises `ConfigError` when `root` holds a run of other settings, and what the stages raise.
     """
     extras.require("train", "litert", "ort", needed_by="run")
     with begin(config, root, data_dir=data_dir, teacher=teacher, observe=observe) as work:
-        check_stages(work)
         train(work)
         pruned = prune(work)
-        qat = train_quantized(work, pruned)
-        plan = (("baseline", OF_BASELINE), (pruned, OF_PRUNED), (qat, OF_QAT))
+        plan = [("baseline", OF_BASELINE), (pruned, OF_PRUNED)]
+        if (reason := why_not_quantized(work, pruned)) is None:
+            plan.append((train_quantized(work, pruned), OF_QAT))
+        else:
+            note(f"{pruned} is not trained for int8: {reason}")
         _export_all(work, [(recipe, target) for recipe, targets in plan for target in targets])
         bench_run(work.run, data=work.data, setting=a_look(), observe=observe)
         if extras.installed("report"):

@@ -88,6 +88,19 @@ def train_quantized(work: Workspace, parent_recipe: str) -> str:
     )
 
 
+def why_not_quantized(work: Workspace, recipe: str) -> str | None:
+    """Return why a recipe's model cannot be trained for int8 by tfmot, None where it can or was."""
+    from edgecnn.compress import qat
+
+    if artifact.record_path(work.run.model(f"{recipe}-qat")).exists():
+        return None
+    try:
+        qat.simulated(recorded_model(work.run.model(recipe)))
+    except ConfigError as error:
+        return str(error)
+    return None
+
+
 def pruned_name(pruning: Pruning) -> str:
     """Return the recipe name of a pruning: ``pruned80`` for 0.8, ``pruned87.5x3`` for 0.875 in three rounds."""
     if pruning.method == "2:4":

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from edgecnn import artifact
 from edgecnn.artifact import Record
 from edgecnn.config import RunConfig, Training, stated
-from edgecnn.errors import GateError
+from edgecnn.errors import ArtifactError, GateError
 from edgecnn.pipeline.workspace import Workspace, described_data, figures_of, is_complete, parent_hashes
 
 if TYPE_CHECKING:
@@ -32,18 +32,43 @@ def train_new(
     Batch normalization serves the training; where it can be folded into a convolution the model is kept without it.
     `lessons` is called when they are needed; `teachers` are the models that gave them.
     """
-    from edgecnn import _tf, zoo
+    from edgecnn import _tf
     from edgecnn.compress.fold import without_batch_norm
 
     config = work.config
-    settings = {"arch": config.arch, "training": stated(config.training), **taught(config)}
+    settings = {**_named(config), "training": stated(config.training), **taught(config)}
     if is_complete(work, path, settings=settings, parents=teachers):
         return
     model_lessons = lessons()
     _tf.seed_everything(config.seed)
-    model = zoo.build(config.arch, input_shape=work.data.input_shape, classes=len(work.data.labels))
+    model = untrained(work)
     fitted = fit_function(work, path, stage, config.training, lessons=model_lessons)(model)
     keep(work, path, without_batch_norm(model), fitted, recipe=recipe, settings=settings, parents=teachers)
+
+
+def untrained(work: Workspace) -> Any:
+    """Return the network that the configuration names, for the run's images and classes, untrained.
+
+    Raises `ArtifactError` when it is in a file that is not there any more or was changed since the run began.
+    """
+    from edgecnn import zoo
+
+    config = work.config
+    if config.arch_sha256 is not None:
+        content = artifact.read_bytes(Path(config.arch))
+        if artifact.sha256(content) != config.arch_sha256:
+            raise ArtifactError(f"{config.arch}: changed since the run began; restore it or choose another --out")
+    return zoo.build(
+        config.arch,
+        input_shape=work.data.input_shape,
+        classes=len(work.data.labels),
+        initializer=config.training.initializer,
+    )
+
+
+def _named(config: RunConfig) -> dict[str, Any]:
+    """Return what a record says of the architecture."""
+    return {"arch": config.arch, **({} if config.arch_sha256 is None else {"arch_sha256": config.arch_sha256})}
 
 
 def taught(config: RunConfig) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from edgecnn import artifact
+from edgecnn import artifact, zoo
 from edgecnn.artifact import RELEASED_QAT, Record, Run
 from edgecnn.config import Exporting, RunConfig, configure, differences
 from edgecnn.errors import ArtifactError, ConfigError
@@ -75,7 +75,7 @@ def lineage(model: Path) -> dict[Path, Record]:
 
 def command_of(config: RunConfig, command: str = "run") -> str:
     """Return the command that makes a run of `config`: every setting that is not its recipe's own."""
-    plain = configure(data=config.data, recipe=config.recipe)
+    plain = configure(data=config.data, arch=config.arch, recipe=config.recipe, page=zoo.page_of(config.arch))
     flags = {
         "--resize": (config.resize, None),
         "--epochs": (config.training.epochs, plain.training.epochs),
@@ -102,6 +102,8 @@ def _plain(config: RunConfig) -> RunConfig:
         calibration=config.exporting.calibration,
         max_drop_pp=config.exporting.max_drop_pp,
         resize=config.resize,
+        page=zoo.page_of(config.arch),
+        arch_sha256=config.arch_sha256,
     )
 
 

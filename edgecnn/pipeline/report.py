@@ -14,7 +14,7 @@ from edgecnn.artifact import Run
 from edgecnn.config import data_name
 from edgecnn.errors import ArtifactError, unknown
 from edgecnn.pipeline.measure import SCHEMA
-from edgecnn.pipeline.workspace import read_config
+from edgecnn.pipeline.workspace import read_config, verdict_of
 
 if TYPE_CHECKING:
     from edgecnn.data import DataSet
@@ -259,18 +259,17 @@ def _unbeaten(rows: list[dict[str, Any]], cost: str, axis: str) -> str:
 
 def _curves(opened: Run, recipe: str) -> Iterator[Picture]:
     from edgecnn.report import figures
-    from edgecnn.report.curves import verdict
     from edgecnn.report.page import picture
 
     record = artifact.read_record(opened.model(recipe))
     history, best = record.metrics["history"], record.metrics["best_epoch"]
-    judged = verdict(history, classes=len(record.labels))
+    judged = verdict_of(record)
     yield picture(
         f"curves-{recipe}",
         f"Training of {recipe}: {judged.word}",
-        f"{judged.sentence} The dotted line is the epoch that was kept.",
+        f"{judged.sentence()} The dotted line is the epoch that was kept.",
         lambda theme: figures.curves(history, best_epoch=best, theme=theme),
-        alt=f"Loss and top-1 of {len(history)} epochs: {judged.sentence}",
+        alt=f"Loss and top-1 of {len(history)} epochs: {judged.sentence()}",
     )
 
 

@@ -32,7 +32,9 @@ def teach(work: Workspace) -> Lessons | None:
     if teacher is None:
         return None
     for number, path in enumerate(members(work)):
-        own = replace(work.config, arch=teacher.arch, training=teacher.training, seed=number, teacher=None)
+        own = replace(
+            work.config, arch=teacher.arch, training=teacher.training, seed=number, teacher=None, arch_sha256=None
+        )
         train_new(replace(work, config=own), path, f"teach {number}", recipe="teacher")
     lessons = _lessons(work, teacher)
     _make_missing(work, teacher, lessons)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgecnn import artifact, extras
+from edgecnn import extras
 from edgecnn.pipeline.fitting import train_new
 from edgecnn.pipeline.teaching import members, teach
 from edgecnn.pipeline.workspace import Workspace
@@ -16,14 +16,3 @@ def train(work: Workspace) -> Path:
     path = work.run.model("baseline")
     train_new(work, path, "train", recipe="baseline", teachers=members(work), lessons=lambda: teach(work))
     return path
-
-
-def check_stages(work: Workspace) -> None:
-    """Raise `ConfigError`, before anything is trained, when tfmot cannot train the architecture for int8."""
-    extras.require("train", needed_by="train")
-    from edgecnn import zoo
-    from edgecnn.compress import qat
-
-    if artifact.record_path(work.run.model("baseline")).exists():
-        return
-    qat.simulated(zoo.build(work.config.arch, input_shape=work.data.input_shape, classes=len(work.data.labels)))

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from edgecnn import artifact, extras
 from edgecnn.artifact import Record, Run
-from edgecnn.config import RunConfig, adjusted, data_name, differences, from_toml, to_toml, without_exporting
+from edgecnn.config import RunConfig, Training, adjusted, data_name, differences, from_toml, to_toml, without_exporting
+from edgecnn.curves import Verdict, verdict
 from edgecnn.errors import ArtifactError, ConfigError
 
 if TYPE_CHECKING:
@@ -154,7 +155,8 @@ def read_config(opened: Run) -> RunConfig:
         ) from None
     try:
         config = from_toml(text, where=str(opened.config))
-        zoo.layers(config.arch)
+        if not zoo.is_file(config.arch):
+            zoo.architecture(config.arch)
     except ConfigError as error:
         where = "" if str(error).startswith(str(opened.config)) else f"{opened.config}: "
         raise ConfigError(f"{where}{error}") from None
@@ -257,8 +259,29 @@ def accuracy_line(path: Path) -> str | None:
         return None
     kept, stopped = record.settings.get("keep_float"), figures.get("stopped")
     in_float = f"; in float: {', '.join(kept)}" if kept else ""
-    early = f"; stopped after epoch {len(figures['history'])}, for it {stopped}" if stopped else ""
+    early = f"; stopped after epoch {len(figures['history'])}" if stopped else ""
     return f"{name}: {said}{in_float}{early}"
+
+
+def verdict_of(record: Record) -> Verdict:
+    """Return what the curves of a trained model say."""
+    trained_by = next(
+        record.settings[key] for key in ("qat", "clustering", "pruning", "training") if key in record.settings
+    )
+    training = trained_by.get("training", trained_by)
+    return verdict(
+        record.metrics["history"],
+        classes=len(record.labels),
+        best_epoch=record.metrics["best_epoch"],
+        learning_rate=training["learning_rate"],
+        initializer=training.get("initializer", Training.initializer) if record.stage == "train" else None,
+    )
+
+
+def verdict_line(path: Path) -> str | None:
+    """Return what the curves of a trained model say, in one line; None for what was not trained."""
+    record = artifact.read_record(path)
+    return None if record.stage == "export" else f"{record.recipe}: {verdict_of(record)}"
 
 
 def parent_hashes(path: Path, parents: Iterable[Path]) -> dict[str, str]:

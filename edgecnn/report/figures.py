@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, isfinite
 from typing import Any
@@ -45,6 +45,8 @@ _SMALL = 8
 _NAME_LETTERS = 20
 _NAMED_CLASSES = 20
 _MARKERS = "osD^vP"
+_WIDE = 50  # numbers at 1, 2 and 5 of so many decades would lie on each other
+_LINES = ("-", "--", ":", "-.")
 _OPERATIONS = ("ReadVariableOp", "BiasAdd", "MatMul", "Conv2D", "depthwise", "Relu")
 
 
@@ -139,6 +141,46 @@ def curves(history: Sequence[dict[str, float]], *, best_epoch: int, theme: Theme
     if any(isfinite(epoch[key]) and epoch[key] > 0 for epoch in history for key in ("loss", "val_loss")):
         logarithmic(loss, loss.yaxis)
     _legend(top1, theme)
+    return figure
+
+
+def compared_curves(histories: Mapping[str, Sequence[dict[str, float]]], *, theme: Theme) -> Figure:
+    """Draw validation loss and top-1 by epoch of several trainings, by name."""
+    figure, (loss, top1) = blank(theme, height_in=2.9 + 0.17 * ceil(len(histories) / 3), columns=2)
+    for number, (name, history) in enumerate(histories.items()):
+        colour = theme.series[number % len(theme.series)]
+        line = _LINES[number // len(theme.series) % len(_LINES)]
+        for ax, key, scale in ((loss, "val_loss", 1), (top1, "val_accuracy", 100)):
+            values = [epoch[key] * scale for epoch in history]
+            ax.plot(range(1, len(history) + 1), values, line, color=colour, linewidth=1.3, label=_clipped(name))
+    for ax, title in ((loss, "validation loss"), (top1, "validation top-1 %")):
+        ax.set_title(title, color=theme.ink, fontsize=10, loc="left")
+        ax.set_xlabel("epoch")
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    if all(isfinite(e["val_loss"]) and e["val_loss"] > 0 for history in histories.values() for e in history):
+        logarithmic(loss, loss.yaxis)
+    handles, names = top1.get_legend_handles_labels()
+    figure.legend(
+        handles, names, loc="outside lower left", ncols=3, frameon=False, fontsize=_SMALL, labelcolor=theme.ink
+    )
+    return figure
+
+
+def against_parameters(rows: Mapping[str, dict[str, Any]], *, theme: Theme) -> Figure:
+    """Draw test top-1 with its interval against the parameters of each architecture, by name; the front joined."""
+    figure, (ax,) = blank(theme, height_in=max(3.4, 0.2 * len(rows) + 1))
+    points = [(row["parameters"], row["top1"] * 100) for row in rows.values()]
+    best = front(points)
+    for row, (x, y) in zip(rows.values(), points, strict=True):
+        ax.plot([x, x], [row["top1_low"] * 100, row["top1_high"] * 100], color=theme.series[0], alpha=0.35)
+        ax.plot(x, y, "o", color=theme.series[0], markersize=5)
+    ax.step([points[i][0] for i in best], [points[i][1] for i in best], where="post", color=theme.muted, lw=1)
+    _cost_scale(ax, [x for x, _ in points])
+    if max(points)[0] > _WIDE * min(points)[0]:
+        ax.xaxis.set_major_locator(LogLocator())
+    ax.set_xlabel("parameters")
+    ax.set_ylabel("test top-1 %, 95 % interval")
+    _name_points(ax, points, list(rows), theme)
     return figure
 
 

@@ -13,7 +13,6 @@ import json
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -23,20 +22,11 @@ from numpy.typing import NDArray
 from edgecnn._tf import keras, predict, tf
 from edgecnn.artifact import library_versions, write_atomic
 from edgecnn.config import Distillation, Training
+from edgecnn.curves import Verdict, verdict
 from edgecnn.errors import ArtifactError, ConfigError, GateError
 from edgecnn.train.augmentation import augmented
 from edgecnn.train.lessons import Lesson, Lessons
 from edgecnn.train.objective import accuracy, distillation_loss, smoothed, with_teacher
-
-_NAN_EPOCHS = 2  # in a row: one may be a spike
-_CHANCE_EPOCHS = 3  # by then anything that learns has learned something
-_CHANCE_MARGIN = 0.05  # of the way from chance to one
-_OVERFIT_EPOCHS = 6  # in a row without a better validation loss
-_OVERFIT_RISE = 1.2  # the validation loss of their second half over the best
-OVERFITS = (
-    "overfits: the validation loss climbs while the training loss falls; train for fewer --epochs, or give it more "
-    "dropout, augmentation or images"
-)
 
 # Called with (steps done, steps in all, metrics so far); for progress bars.
 Observer = Callable[[int, int, dict[str, float]], None]
@@ -69,7 +59,7 @@ class EarlyStopping:
 
 @dataclass
 class Fit:
-    """How a fit went: one entry an epoch (loss, accuracy, val_loss, val_accuracy) and which epoch was kept.
+    """How a fit went: one entry an epoch (loss, accuracy, val_loss, val_accuracy), which epoch was kept, the verdict.
 
     `stopped` says why it ended before its last epoch, when that was for more than patience.
     """
@@ -77,6 +67,7 @@ class Fit:
     history: list[dict[str, float]] = field(default_factory=list)
     best_epoch: int = -1
     stopped: str | None = None
+    verdict: Verdict | None = None
 
 
 def fit(
@@ -113,12 +104,12 @@ def fit(
     best = _resume(model, checkpoint, identity, stopping, result)
     progress = _Progress(steps, training.epochs, observe)
     for epoch in range(len(result.history), training.epochs):
-        if result.history:  # of a checkpoint too: what was refused is not made good by asking again
-            _refuse_hopeless(result.history, model.output_shape[-1], training)
+        # Of a checkpoint too: what was refused is not made good by asking again.
+        judged = _judged(result.history, stopping, model, training)
         if result.history and stopping.should_stop(epoch - 1):
             break
-        if overfits(result.history, best_epoch=stopping.best_epoch):
-            result.stopped = OVERFITS
+        if judged.hopeless:
+            result.stopped = str(judged)
             break
         _reseed(model, seed, epoch)
         order = np.random.default_rng((seed, epoch)).permutation(len(train[0]))
@@ -133,10 +124,10 @@ def fit(
             best = model.get_weights()
         _save(model, checkpoint, identity, stopping, result, best)
         progress.end(result.history[-1])
-    _refuse_hopeless(result.history, model.output_shape[-1], training)
+    result.verdict = _judged(result.history, stopping, model, training)
     progress.finish()
     if best is None:  # an epoch or two that were no numbers, too few to be refused above
-        raise _not_a_number(training)
+        raise GateError(f"fit: {result.verdict}")
     model.set_weights(best)
     result.best_epoch = stopping.best_epoch
     return result
@@ -168,50 +159,27 @@ class _Progress(keras.callbacks.Callback):  # type: ignore[misc]
         self._observe(self._total, self._total, self._metrics)
 
 
-def _refuse_hopeless(history: list[dict[str, float]], classes: int, training: Training) -> None:
-    """Raise `GateError` when the last epochs say that no later one will be better."""
-    last = history[-_NAN_EPOCHS:]
-    if len(last) == _NAN_EPOCHS and not any(isfinite(epoch["val_loss"]) for epoch in last):
-        raise _not_a_number(training)
-    # Of the training images, for validation may be of averaged weights, which lag behind in the first epochs.
-    best = max(epoch["accuracy"] for epoch in history)
-    if len(history) >= _CHANCE_EPOCHS and best < 1 / classes + _CHANCE_MARGIN * (1 - 1 / classes):
-        raise GateError(
-            f"fit: after {len(history)} epochs training top-1 is {best:.1%}, chance is {1 / classes:.1%}; look at the "
-            f"learning rate (it is {training.learning_rate}: dead units by a high one, no step by a low one), the "
-            f"initializers and the labels"
-        )
-
-
-def overfits(history: Sequence[dict[str, float]], *, best_epoch: int) -> bool:
-    """Return whether the validation loss has climbed since its best epoch while the training loss fell on.
-
-    Both are judged over several epochs, for a single one may be noise: none of the last six has the best validation
-    loss, the later three lie a fifth above it on average, and their training loss is below that of the earlier three.
-    """
-    if best_epoch < 0 or len(history) - 1 - best_epoch < _OVERFIT_EPOCHS:
-        return False
-    last = history[-_OVERFIT_EPOCHS:]
-    earlier, later = last[: _OVERFIT_EPOCHS // 2], last[_OVERFIT_EPOCHS // 2 :]
-    climbed = _mean(later, "val_loss") > _OVERFIT_RISE * history[best_epoch]["val_loss"]
-    return climbed and _mean(later, "loss") < _mean(earlier, "loss")
-
-
-def _mean(epochs: Sequence[dict[str, float]], key: str) -> float:
-    return sum(epoch[key] for epoch in epochs) / len(epochs)
-
-
-def _not_a_number(training: Training) -> GateError:
-    return GateError(
-        f"fit: the validation loss is not a number; lower the learning rate (it is {training.learning_rate})"
+def _judged(history: list[dict[str, float]], stopping: EarlyStopping, model: Any, training: Training) -> Verdict:
+    """Return what the curves say so far; raise `GateError` when nothing that is worth keeping will come of them."""
+    judged = verdict(
+        history,
+        classes=model.output_shape[-1],
+        best_epoch=stopping.best_epoch,
+        learning_rate=training.learning_rate,
+        initializer=training.initializer,
     )
+    if judged.hopeless and judged.word in ("dead", "diverged"):
+        raise GateError(f"fit: {judged}")
+    return judged
 
 
 def _compile(model: Any, training: Training, steps: int, distillation: Distillation | None) -> None:
     # At the end of each `Model.fit`, which here is an epoch, Keras puts the average in the place of the weights.
     averaging = {"use_ema": True, "ema_momentum": training.average_decay} if training.average_decay else {}
     rate = _learning_rate(training, steps)
-    if training.weight_decay:
+    if training.optimizer == "adadelta":
+        optimizer = keras.optimizers.Adadelta(rate, **averaging)
+    elif training.weight_decay:
         optimizer = keras.optimizers.AdamW(rate, weight_decay=training.weight_decay, **averaging)
     else:
         optimizer = keras.optimizers.Adam(rate, **averaging)

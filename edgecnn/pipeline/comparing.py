@@ -1,0 +1,107 @@
+"""Several architectures beside each other: each an ordinary run, trained one after the other, then tested."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from edgecnn import artifact, extras
+from edgecnn.artifact import Run
+from edgecnn.config import RunConfig
+from edgecnn.errors import GateError
+from edgecnn.pipeline.training import train
+from edgecnn.pipeline.workspace import Observer, Workspace, begin, recorded_model, unobserved, verdict_of
+
+_FIRST = 100  # test images whose mistakes are counted by themselves, as the sources did
+COMPARISON = "compare.json"
+
+
+def compare(
+    asked: Sequence[tuple[RunConfig, Path]],
+    *,
+    out: Path,
+    data_dir: Path | None = None,
+    teacher: Run | None = None,
+    observe: Observer = unobserved,
+) -> Path:
+    """Train each configuration in its run directory, or what is left of it, and compare them; return compare.json.
+
+    Beside it in the folder `out` lie curves.png and parameters.png, where matplotlib is installed. A training that is
+    refused (chance level, no number) is a row with its reason and stops none of the others. Nothing is chosen by the
+    test images.
+    """
+    extras.require("train", needed_by="compare")
+    artifact.check_writable(out / COMPARISON)
+    rows = [compared(config, root, data_dir=data_dir, teacher=teacher, observe=observe) for config, root in asked]
+    path = out / COMPARISON
+    artifact.write_atomic(path, json.dumps({"data": asked[0][0].data, "results": rows}, indent=1) + "\n")
+    if extras.installed("report"):
+        for name, content in _pictures(rows):
+            artifact.write_atomic(out / name, content)
+    return path
+
+
+def compared(
+    config: RunConfig,
+    root: Path,
+    *,
+    data_dir: Path | None = None,
+    teacher: Run | None = None,
+    observe: Observer = unobserved,
+) -> dict[str, Any]:
+    """Train one configuration in `root`, or what is left of it; return its row, with `error` where it was refused."""
+
+    def named(stage: str, done: int, total: int, metrics: dict[str, float]) -> None:
+        observe(f"{Path(config.arch).stem} {stage}", done, total, metrics)
+
+    row: dict[str, Any] = {"arch": config.arch, "run": str(root), "recipe": config.recipe, "seed": config.seed}
+    with begin(config, root, data_dir=data_dir, teacher=teacher, observe=named) as work:
+        try:
+            path = train(work)
+        except GateError as error:
+            return {**row, "error": str(error)}
+        return {**row, "error": None, **_figures(work, path)}
+
+
+def _figures(work: Workspace, path: Path) -> dict[str, Any]:
+    """Return what a trained baseline costs, how it was trained and how it reads the test images."""
+    from edgecnn import _tf
+    from edgecnn.bench.accuracy import log_loss, top1_accuracy
+
+    record, test = artifact.read_record(path), work.data.test
+    probabilities = _tf.predict(recorded_model(path), test.images)
+    accuracy = top1_accuracy(probabilities, test.labels)
+    first_wrong = probabilities[:_FIRST].argmax(axis=1) != test.labels[:_FIRST]
+    return {
+        "data": work.data.name,
+        "parameters": record.parameters,
+        "training": record.settings["training"],
+        "epochs": len(record.metrics["history"]),
+        "best_epoch": record.metrics["best_epoch"],
+        "validation_top1": record.metrics["validation_top1"],
+        "top1": accuracy.top1,
+        "top1_low": accuracy.top1_low,
+        "top1_high": accuracy.top1_high,
+        "test_images": accuracy.images,
+        "log_loss": log_loss(probabilities, test.labels),
+        "first_100_wrong": int(first_wrong.sum()),
+        "verdict": str(verdict_of(record)),
+        "history": record.metrics["history"],
+    }
+
+
+def _pictures(rows: Sequence[dict[str, Any]]) -> Iterator[tuple[str, bytes]]:
+    from edgecnn.report import figures
+
+    done = {Path(row["arch"]).stem: row for row in rows if row["error"] is None}
+    if not done:
+        return
+    draw = {
+        "curves.png": partial(figures.compared_curves, {name: row["history"] for name, row in done.items()}),
+        "parameters.png": partial(figures.against_parameters, done),
+    }
+    for name, drawn in draw.items():
+        yield name, figures.to_png(drawn(theme=figures.LIGHT))

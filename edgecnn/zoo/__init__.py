@@ -1,0 +1,53 @@
+"""Architectures: by name, one module for each system that edgecnn grew out of, its own, MLPerf Tiny's; and in files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from edgecnn.config import Training
+from edgecnn.errors import ConfigError, unknown
+from edgecnn.zoo import compact, depths, files, hundred, kernel_sizes, mlperf_tiny, notation, own, scratch
+from edgecnn.zoo.architecture import Architecture, Printed
+
+__all__ = ["ARCHITECTURES", "PAGES", "Architecture", "Printed", "architecture", "build", "is_file", "page_of"]
+
+# Those with a page.
+PAGES: dict[str, Architecture] = {
+    **compact.ARCHITECTURES,
+    **scratch.ARCHITECTURES,
+    **kernel_sizes.ARCHITECTURES,
+    **hundred.ARCHITECTURES,
+    **depths.ARCHITECTURES,
+}
+ARCHITECTURES: dict[str, Architecture] = {**PAGES, **own.ARCHITECTURES, **mlperf_tiny.ARCHITECTURES}
+
+
+def architecture(name: str) -> Architecture:
+    """Return what the zoo knows of `name`; raises `ConfigError` listing the known names."""
+    if name not in ARCHITECTURES:
+        raise ConfigError(f"{unknown('arch', name, ARCHITECTURES)}; or a file of yours: {', '.join(files.SUFFIXES)}")
+    return ARCHITECTURES[name]
+
+
+def page_of(arch: str) -> Training | None:
+    """Return how the page of `arch` trained it, None for one without a page or in a file; raises as `architecture`."""
+    return None if is_file(arch) else architecture(arch).training
+
+
+def is_file(arch: str) -> bool:
+    """Return whether `arch` is not a name but a file with a user's own architecture."""
+    return arch.endswith(files.SUFFIXES)
+
+
+def build(arch: str, *, input_shape: tuple[int, int, int], classes: int, initializer: str = "glorot_uniform") -> Any:
+    """Return an untrained Keras model: float32 [N, H, W, C] in [0, 1] -> probabilities [N, classes].
+
+    `input_shape` is (height, width, channels). `initializer` draws the hidden kernels of a network of the zoo; one in
+    a file has its own. Raises `ConfigError` for an unknown name and for images that do not fit.
+    """
+    if is_file(arch):
+        return files.build(Path(arch), input_shape=input_shape, classes=classes)
+    return notation.network(
+        architecture(arch).layers, name=arch, input_shape=input_shape, classes=classes, initializer=initializer
+    )
