@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from edgecnn.device import RuntimeMissingError
-from edgecnn.device.runtimes.loader import RUNTIMES, doctor, ladder, pick
+from edgecnn.device.runtimes import doctor, ladder
+from edgecnn.device.runtimes.loader import RUNTIMES, pick
 from edgecnn.export.pyz import to_pyz
 
 BROKEN = {
