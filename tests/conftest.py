@@ -69,7 +69,7 @@ def mnist_test(mnist_dir: Path) -> tuple[np.ndarray, np.ndarray]:
     """Return MNIST's test images uint8 [10000, 28, 28, 1] and labels."""
     from edgecnn.data import mnist
 
-    _, test, _ = mnist.read(data_dir=mnist_dir)
+    test = mnist.read(data_dir=mnist_dir).test
     return test.images, test.labels
 
 

@@ -326,7 +326,7 @@ def test_a_stricter_gate_refuses_what_is_there(copied_run: Path, edgecnn: Edgecn
 @pytest.mark.parametrize(
     ("form", "scheme", "message"),
     [
-        ("coreml", "int8", "format: 'coreml' is unknown; expected one of: c, onnx, pyz, tflite"),
+        ("coreml", "int8", "format: 'coreml' is unknown; expected one of: bundle, c, onnx, pyz, tflite"),
         (
             "tflite",
             "int4",

@@ -222,7 +222,7 @@ def test_bench_measures_foreign_models_and_says_why_not_more(edgecnn: Edgecnn, f
     [
         (["--pin", "999"], 2, "--pin: core 999 is not there; expected some of: 0"),
         (["--pin", "one"], 2, "--pin: got 'one'; expected whole numbers"),
-        (["--runtime", "cuda"], 2, "runtime: 'cuda' is unknown; expected one of: litert, mnn, ncnn, openvino, ort, "),
+        (["--runtime", "cuda"], 2, "runtime: 'cuda' is unknown; expected one of: c, litert, mnn, ncnn, "),
         (["--runtime", "ort"], 2, "bench: no model here is for ort"),
         (["--quick", "--thorough"], 2, "give one of them"),
         (["--baseline", "best"], 2, "baseline: 'best' is unknown; expected one of: int8.tflite"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -41,7 +41,13 @@ def negative_log_likelihood(probabilities: Floats, labels: NDArray[np.int64], de
 def with_rule(
     decision: Decision, probabilities: Floats, pixels: NDArray[np.uint8], layers: Sequence[Layer]
 ) -> Decision:
-    """Return `decision` with thresholds such that `COVERAGE` of these images, uint8 [N, 28, 28], are accepted."""
+    """Return `decision` with thresholds such that `COVERAGE` of these images, uint8 [N, 28, 28], are accepted.
+
+    Without `layers`, what is typical is not known, and only a low probability is refused.
+    """
+    if not layers:
+        sure = calibrated(probabilities, decision).max(axis=1)
+        return replace(decision, least_probability=_threshold(sure, 1 - COVERAGE), least_typicality=0.0)
     of_class = Decision(decision.temperature, decision.floor, layers=tuple(layers))
     sure = calibrated(probabilities, decision)
     least_probability = _threshold(sure.max(axis=1), (1 - COVERAGE) * _UNSURE)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from edgecnn.device.trust.typicality import Layer
 
 _LEAST_OUTLIERS, _MOST_OUTLIERS = 2_000, 50_000
+_LEAST_KNOWN = 5_000  # training images; fewer show too little of what a digit may look like to call one untypical
 
 
 def decision(work: Workspace, probabilities: NDArray[np.float32]) -> dict[str, Any]:
@@ -75,7 +76,12 @@ def _are_digits(data: DataSet) -> bool:
 
 
 def typical(data: DataSet) -> Sequence[Layer]:
-    """Return the network that tells the training images of `data` from pictures that are none, as a record keeps it."""
+    """Return the network that tells the training images of `data` from pictures that are none, as a record keeps it.
+
+    There is none, no layers, where the training images are few.
+    """
+    if len(data.train) < _LEAST_KNOWN:
+        return ()
     from edgecnn.data.outliers import outliers
     from edgecnn.device.trust.typicality import Layer, packed, unpacked
     from edgecnn.train.typicality import train_typicality

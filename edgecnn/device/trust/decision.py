@@ -51,8 +51,9 @@ def read_decision(record: dict[str, Any], *, classes: int, where: Path) -> Decis
         temperature, floor, least_probability, least_typicality = (float(kept[name]) for name in names)
         layers = unpacked(kept["layers"])
         decision = Decision(temperature, floor, least_probability, least_typicality, layers)
-        blank = log_probabilities(np.zeros((1, 28, 28), np.uint8), decision.layers)
-        is_sound = decision.temperature > 0 and 0 <= decision.floor < 0.5 and blank.shape == (1, classes + 1)
+        typical = typicality(np.zeros((1, 28, 28), np.uint8), decision)
+        is_sound = decision.temperature > 0 and 0 <= decision.floor < 0.5
+        is_sound = is_sound and typical.shape == (1, classes + 1 if layers else 0)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise ModelError(f"{where}: decision in its record cannot be read ({error}); copy the record again") from None
     if not is_sound:

@@ -44,7 +44,7 @@ def read_plain_decision(record: dict[str, Any], *, classes: int, where: Path) ->
         numbers = {name: float(kept[name]) for name in PlainDecision._fields[:-1]}
         decision = PlainDecision(layers=tuple(map(_layer, kept["layers"])), **numbers)
         is_sound = decision.temperature > 0 and 0 <= decision.floor < 0.5
-        is_sound = is_sound and _fit_together(decision.layers, classes + 1)
+        is_sound = is_sound and (not decision.layers or _fit_together(decision.layers, classes + 1))
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise ModelError(f"{where}: decision in its record cannot be read ({error}); copy the record again") from None
     if not is_sound:
