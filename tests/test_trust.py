@@ -131,7 +131,6 @@ BROKEN: dict[str, Callable[[dict], object]] = {
     "a kernel cut off": lambda kept: kept["layers"][0].update(kernel=kept["layers"][0]["kernel"][:8]),
     "no base64": lambda kept: kept["layers"][1].update(kernel="%%%"),
     "other classes": lambda kept: kept.update(layers=packed(random_layers(7))),
-    "no layers": lambda kept: kept.update(layers=[]),
 }
 
 
@@ -143,6 +142,19 @@ def test_a_damaged_decision_is_one_line(damage: str) -> None:
     BROKEN[damage](record["decision"])
     with pytest.raises(ModelError, match=r"a\.tflite: decision in its record .*copy the record again"):
         read_decision(record, classes=10, where=Path("a.tflite"))
+
+
+def test_a_decision_of_few_images_refuses_by_probability_alone() -> None:
+    """Where too little was seen to say what is typical, a record has thresholds and no layers."""
+    probabilities, _ = answers(500, temperature=1.0)
+    pixels = np.full((500, 28, 28), 9, np.uint8)
+    rule = acceptance.with_rule(Decision(), probabilities, pixels, [])
+    kept = {name: getattr(rule, name) for name in ("temperature", "floor", "least_probability", "least_typicality")}
+    read = read_decision({"decision": {**kept, "layers": []}}, classes=10, where=Path("a"))
+    assert read == rule
+    refused = [bool(r) for r in reasons_to_refuse(pixels, calibrated(probabilities, read), list("0123456789"), read)]
+    assert refused == (calibrated(probabilities, read).max(axis=1) < read.least_probability).tolist()
+    assert 0 < sum(refused) <= 4
 
 
 def test_a_record_without_a_decision_judges_nothing() -> None:
