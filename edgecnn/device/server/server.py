@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import ipaddress
 import re
 import signal
@@ -19,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from edgecnn.device.digest import sha256
 from edgecnn.device.errors import DeviceError
 from edgecnn.device.predictor import Predictor
 from edgecnn.device.server import answers
@@ -80,7 +80,7 @@ class _Server:
     def __init__(self, predictor: Predictor, limits: Limits, say: Say) -> None:
         self.predictor, self.limits, self.say = predictor, limits, say
         self.files = answers.page_files()
-        self.sha256 = hashlib.sha256(predictor.model.path.read_bytes()).hexdigest()
+        self.sha256 = sha256(predictor.model.path.read_bytes())
         self.worker = ThreadPoolExecutor(1, "predictor")
         self.started = time.monotonic()
         self.counts = Counter({"predictions": 0, "rejected": 0})
