@@ -20,7 +20,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -236,13 +236,8 @@ def write_atomic(path: Path, content: bytes | str) -> None:
             temporary.unlink(missing_ok=True)
 
 
-def is_program(content: bytes) -> bool:
-    """Return whether a file's content is a script or a Linux program (or library), to be marked as such."""
-    return content.startswith((b"#!", b"\x7fELF"))
-
-
-def write_folder(folder: Path, files: dict[str, bytes]) -> None:
-    """Write `folder` so that it holds either all of `files` or what it held before; programs may be run.
+def write_folder(folder: Path, files: dict[str, bytes], *, programs: Container[str]) -> None:
+    """Write `folder` so that it holds either all of `files` or what it held before; `programs` may be run.
 
     Raises `StorageError` when the disk refuses; the temporary folder is removed.
     """
@@ -252,7 +247,7 @@ def write_folder(folder: Path, files: dict[str, bytes]) -> None:
         temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
         for name, content in files.items():
             write_atomic(temporary / name, content)
-            (temporary / name).chmod(0o755 if is_program(content) else 0o644)
+            (temporary / name).chmod(0o755 if name in programs else 0o644)
         temporary.chmod(0o755)
         if folder.exists():
             former = folder.rename(temporary.with_name(f"{temporary.name}.old"))

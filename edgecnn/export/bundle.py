@@ -56,12 +56,17 @@ def to_tar_gz(files: Mapping[str, bytes], *, name: str) -> bytes:
         tar.addfile(folder)
         for file, content in files.items():
             member = tarfile.TarInfo(f"{name}/{file}")
-            member.size, member.mode = len(content), 0o755 if content.startswith((b"#!", b"\x7fELF")) else 0o644
+            member.size, member.mode = len(content), 0o755 if is_program(content) else 0o644
             tar.addfile(member, io.BytesIO(content))
     packed = io.BytesIO()
     with gzip.GzipFile(filename="", fileobj=packed, mode="wb", compresslevel=9, mtime=0) as compressed:
         compressed.write(archive.getvalue())
     return packed.getvalue()
+
+
+def is_program(content: bytes) -> bool:
+    """Return whether a file's content is a script or a Linux program (or library), to be marked as such."""
+    return content.startswith((b"#!", b"\x7fELF"))
 
 
 def _script_for(script: str, model: str) -> str:

@@ -38,13 +38,13 @@ def export_bundle(model: Path, *, out: Path, name: str, target: str | None = Non
     ones when they are complete. Raises `ArtifactError` for a file without a record or with another one's, and where
     `out/name` is no former bundle.
     """
-    from edgecnn.export.bundle import to_tar_gz
+    from edgecnn.export.bundle import is_program, to_tar_gz
 
     name = "-".join(_PLAIN_NAME.findall(name if target is None else f"{name}-{target}")).strip("-.") or "bundle"
     folder = out / name
     _check_replaceable(folder)
     files = bundle_files(model, name=name, in_c={} if target is None else _compiled(model, target))
-    artifact.write_folder(folder, files)
+    artifact.write_folder(folder, files, programs={file for file, content in files.items() if is_program(content)})
     archive = out / f"{name}.tar.gz"
     artifact.write_atomic(archive, to_tar_gz(files, name=name))
     return folder, archive
