@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecnn.device.errors import ModelError
+from edgecnn.device.preprocessing.digit import SIDE
 from edgecnn.device.preprocessing.quantiles import median
+from edgecnn.device.trust.kept import read_kept
 from edgecnn.device.trust.refusal import reason_to_refuse
 from edgecnn.device.trust.typicality import Layer, log_probabilities, unpacked
 
@@ -43,22 +44,12 @@ class Decision:
 
 def read_decision(record: dict[str, Any], *, classes: int, where: Path) -> Decision:
     """Return the decision in a record; raises `ModelError` when what stands there is none for so many classes."""
-    kept = record.get("decision") or {}
-    if not kept:
-        return Decision()
-    try:
-        names = ("temperature", "floor", "least_probability", "least_typicality")
-        temperature, floor, least_probability, least_typicality = (float(kept[name]) for name in names)
-        layers = unpacked(kept["layers"])
-        decision = Decision(temperature, floor, least_probability, least_typicality, layers)
-        typical = typicality(np.zeros((1, 28, 28), np.uint8), decision)
-        is_sound = decision.temperature > 0 and 0 <= decision.floor < 0.5
-        is_sound = is_sound and typical.shape == (1, classes + 1 if layers else 0)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        raise ModelError(f"{where}: decision in its record cannot be read ({error}); copy the record again") from None
-    if not is_sound:
-        raise ModelError(f"{where}: decision in its record is not one for {classes} classes; copy the record again")
-    return decision
+    kept = read_kept(record, classes=classes, where=where, unpack=unpacked, fit=_fit)
+    return Decision() if kept is None else Decision(**kept[0], layers=kept[1])
+
+
+def _fit(layers: tuple[Layer, ...], outputs: int) -> bool:
+    return log_probabilities(np.zeros((1, SIDE, SIDE), np.uint8), layers).shape == (1, outputs)
 
 
 def calibrated(probabilities: Floats, decision: Decision) -> Floats:

@@ -10,8 +10,8 @@ from operator import mul
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from edgecnn.device.errors import ModelError
 from edgecnn.device.preprocessing.digit import SIDE
+from edgecnn.device.trust.kept import read_kept
 from edgecnn.device.trust.refusal import reason_to_refuse
 
 _WINDOW, _STRIDE = 3, 2
@@ -37,19 +37,8 @@ class PlainDecision(NamedTuple):
 
 def read_plain_decision(record: dict[str, Any], *, classes: int, where: Path) -> PlainDecision:
     """Return the decision in a record; raises `ModelError` when what stands there is none for so many classes."""
-    kept = record.get("decision") or {}
-    if not kept:
-        return PlainDecision()
-    try:
-        numbers = {name: float(kept[name]) for name in PlainDecision._fields[:-1]}
-        decision = PlainDecision(layers=tuple(map(_layer, kept["layers"])), **numbers)
-        is_sound = decision.temperature > 0 and 0 <= decision.floor < 0.5
-        is_sound = is_sound and (not decision.layers or _fit_together(decision.layers, classes + 1))
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        raise ModelError(f"{where}: decision in its record cannot be read ({error}); copy the record again") from None
-    if not is_sound:
-        raise ModelError(f"{where}: decision in its record is not one for {classes} classes; copy the record again")
-    return decision
+    kept = read_kept(record, classes=classes, where=where, unpack=_unpacked, fit=_fit_together)
+    return PlainDecision() if kept is None else PlainDecision(**kept[0], layers=kept[1])
 
 
 def judged(
@@ -81,6 +70,10 @@ def _calibrated(probabilities: Sequence[float], decision: PlainDecision) -> list
     powers = [math.exp(log - max(logs)) for log in logs]
     total = sum(powers)
     return array("f", [power / total for power in powers]).tolist()
+
+
+def _unpacked(kept: Sequence[dict[str, Any]]) -> tuple[PlainLayer, ...]:
+    return tuple(map(_layer, kept))
 
 
 def _layer(kept: dict[str, Any]) -> PlainLayer:
