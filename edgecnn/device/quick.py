@@ -12,7 +12,6 @@ from edgecnn.device.prediction import check_probabilities, timed
 from edgecnn.device.preprocessing.digit import SIDE, canonical_levels
 from edgecnn.device.preprocessing.plain import read_plain
 from edgecnn.device.runtimes.library import Library, Quantized, library_of
-from edgecnn.device.trust.plain import judged, read_plain_decision
 
 Quick = Callable[[Path], dict[str, Any] | None]
 
@@ -27,6 +26,8 @@ def quick_reader(model: Path, runtime: str | None) -> Quick | None:
     path = library_of(model, asked=runtime == C_LIBRARY)
     if path is None:
         return None
+    from edgecnn.device.trust.plain import judged, read_plain_decision  # for nothing where there is no library
+
     vouched_for(model, read_model(model))
     library = Library(path)
     if library.input.shape != (1, SIDE, SIDE, 1) or not library.input.scale:
