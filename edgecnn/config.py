@@ -483,6 +483,11 @@ def data_name(data: str) -> str:
     return data if data in DATA_SETS else Path(data).name
 
 
+def arch_name(arch: str) -> str:
+    """Return what an architecture is called: its name, or that of its file, wherever it lies."""
+    return Path(arch).name if Path(arch).is_absolute() else arch
+
+
 def _for_epochs(training: Training, epochs: int | None) -> Training:
     """Return `training` for so many epochs, if any are asked for; its warm-up is at most a tenth of them."""
     if epochs is None:

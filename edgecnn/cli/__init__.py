@@ -24,6 +24,7 @@ from edgecnn.cli.options import (
     EpochsOption,
     MaxDropOption,
     MethodOption,
+    MovedOption,
     OutOption,
     RecipeOption,
     ResizeOption,
@@ -207,6 +208,7 @@ def prune(
     rounds: RoundsOption = None,
     recipe: StageRecipeOption = "baseline",
     max_drop: MaxDropOption = None,
+    data: MovedOption = None,
     data_dir: DataDirOption = None,
 ) -> None:
     """Prune a run's model (default: its baseline, to the run's sparsity): single weights, patterns or whole filters."""
@@ -216,7 +218,7 @@ def prune(
     extras.require("train", needed_by="prune")
     opened = choose.trained_run(run)
     choose.check_recipe(opened, recipe)
-    options: dict[str, Any] = {"max_drop_pp": max_drop, "data_dir": data_dir}
+    options: dict[str, Any] = {"max_drop_pp": max_drop, "moved": data, "data_dir": data_dir}
     with progress() as observe, pipeline.reopen(opened, **options, observe=observe) as work:
         made = pipeline.prune(work, recipe, method=method, sparsity=sparsity, rounds=rounds)
     say_accuracy(opened.model(made))
@@ -229,6 +231,7 @@ def cluster(
     clusters: ClustersOption = None,
     recipe: StageRecipeOption = "baseline",
     max_drop: MaxDropOption = None,
+    data: MovedOption = None,
     data_dir: DataDirOption = None,
 ) -> None:
     """Leave every kernel of a run's model with a few distinct values, which compress well; zeros stay zero."""
@@ -238,7 +241,7 @@ def cluster(
     extras.require("train", needed_by="cluster")
     opened = choose.trained_run(run)
     choose.check_recipe(opened, recipe)
-    options: dict[str, Any] = {"max_drop_pp": max_drop, "data_dir": data_dir}
+    options: dict[str, Any] = {"max_drop_pp": max_drop, "moved": data, "data_dir": data_dir}
     with progress() as observe, pipeline.reopen(opened, **options, observe=observe) as work:
         made = pipeline.cluster(work, recipe, clusters=clusters)
     say_accuracy(opened.model(made))
@@ -253,6 +256,7 @@ def quantize(
     ] = "ptq",
     recipe: StageRecipeOption = "baseline",
     max_drop: MaxDropOption = None,
+    data: MovedOption = None,
     data_dir: DataDirOption = None,
 ) -> None:
     """Quantize a run's model to int8 TFLite, after training (ptq) or by quantization-aware training (qat)."""
@@ -265,7 +269,7 @@ def quantize(
     extras.require("train", "litert", needed_by="quantize")
     opened = choose.trained_run(run)
     choose.check_recipe(opened, recipe)
-    options: dict[str, Any] = {"max_drop_pp": max_drop, "data_dir": data_dir}
+    options: dict[str, Any] = {"max_drop_pp": max_drop, "moved": data, "data_dir": data_dir}
     with progress() as observe, pipeline.reopen(opened, **options, observe=observe) as work:
         chosen = pipeline.train_quantized(work, recipe) if method == "qat" else recipe
         path = pipeline.export(work, recipe=chosen, target=pipeline.Target("tflite", "int8"))
@@ -309,7 +313,12 @@ def bench(
     json: Annotated[
         Path | None, typer.Option("--json", help="Where the JSON goes. Default: the run's bench/bench.json.")
     ] = None,
-    data: Annotated[str | None, typer.Option("--data", help="Data set for model files that have no record.")] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data", help="Data set for model files that have no record; where a run's images lie, if moved."
+        ),
+    ] = None,
     resize: ResizeOption = None,
     data_dir: DataDirOption = None,
 ) -> None:
@@ -329,9 +338,9 @@ def bench(
         artifact.check_writable(json)
     say(f"measuring {opened.root if opened else ', '.join(map(str, models))}")
     if opened is not None:
-        choose.refuse({"--data": data, "--resize": resize}, f"run {opened.root} has its own")
+        choose.refuse({"--resize": resize}, f"run {opened.root} has its own")
         out = opened.bench
-        with progress() as observe, pipeline.reopen(opened, data_dir=data_dir, observe=observe) as work:
+        with progress() as observe, pipeline.reopen(opened, moved=data, data_dir=data_dir, observe=observe) as work:
             result = pipeline.bench_run(opened, data=work.data, observe=observe, **options)
     else:
         out = json or Path("edgecnn-bench.json")
@@ -355,6 +364,7 @@ def report(
         str | None,
         typer.Option("--artifact", help="Whose mistakes and layers are drawn. Default: the baseline's int8.tflite."),
     ] = None,
+    data: MovedOption = None,
     data_dir: DataDirOption = None,
 ) -> None:
     """Draw a measured run: trade-offs, learning curves, mistakes, calibration, layers; the last line is the path."""
@@ -364,8 +374,8 @@ def report(
     extras.require("report", needed_by="report")
     opened = choose.complete_run(run)
     with progress() as observe:
-        data = choose.data_to_show(opened, data_dir=data_dir, observe=observe)
-    print(pipeline.report(opened, data=data, form=format, shown=artifact))
+        images = choose.data_to_show(opened, moved=data, data_dir=data_dir, observe=observe)
+    print(pipeline.report(opened, data=images, form=format, shown=artifact))
 
 
 # The options are those of predict.pyz, which parses them: the same program on the workstation and on the board.
@@ -454,6 +464,7 @@ def sensitivity(
     calibration_images: CalibrationOption = None,
     calibration: CalibrationMethodOption = None,
     json: Annotated[Path | None, typer.Option("--json", help="File for the figures as JSON.")] = None,
+    data: MovedOption = None,
     data_dir: DataDirOption = None,
 ) -> None:
     """Show how int8 hurts a run's model layer by layer: SQNR, and validation top-1 with that layer alone in int8."""
@@ -469,7 +480,8 @@ def sensitivity(
     if json is not None:
         artifact.check_writable(json)
     options: dict[str, Any] = {"calibration_images": calibration_images, "calibration": calibration}
-    with progress() as observe, pipeline.reopen(opened, **options, data_dir=data_dir, observe=observe) as work:
+    options |= {"moved": data, "data_dir": data_dir}
+    with progress() as observe, pipeline.reopen(opened, **options, observe=observe) as work:
         layers = pipeline.sensitivity(work, recipe, format)
     if json is not None:
         artifact.write_atomic(json, dumps([layer.as_dict() for layer in layers], indent=1) + "\n")

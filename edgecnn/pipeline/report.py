@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgecnn import artifact, extras
 from edgecnn.artifact import Run
-from edgecnn.config import data_name
+from edgecnn.config import arch_name, data_name
 from edgecnn.errors import ArtifactError, unknown
 from edgecnn.pipeline.measure import SCHEMA
 from edgecnn.pipeline.workspace import read_config, verdict_of
@@ -205,7 +205,7 @@ def _shown(rows: list[dict[str, Any]], named: str | None) -> dict[str, Any] | No
 def _facts(opened: Run, row: dict[str, Any] | None) -> Iterator[tuple[str, str]]:
     config = read_config(opened)
     record = artifact.read_record(opened.model("baseline"))
-    yield "network", f"{config.arch}, {record.parameters:,} parameters"
+    yield "network", f"{arch_name(config.arch)}, {record.parameters:,} parameters"
     yield "data", data_name(config.data)
     yield "recipe", f"{config.recipe}, seed {config.seed}"
     yield "commit", record.commit or "-"
