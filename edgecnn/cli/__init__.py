@@ -176,6 +176,7 @@ def teach(
 def compare(
     arch: Annotated[str, typer.Option("--arch", help="Architectures by comma: names (edgecnn zoo) or files.")],
     data: DataOption = "digits",
+    resize: ResizeOption = None,
     recipe: RecipeOption = None,
     epochs: EpochsOption = None,
     seed: SeedOption = 0,
@@ -190,14 +191,14 @@ def compare(
     from edgecnn.cli import choose
     from edgecnn.errors import GateError
 
-    asked = choose.comparison(arch, data=data, recipe=recipe, epochs=epochs, seed=seed)
+    asked = choose.comparison(arch, data=data, resize=resize, recipe=recipe, epochs=epochs, seed=seed)
     options: dict[str, Any] = {"data_dir": data_dir, "teacher": choose.teacher(teacher)}
     with progress() as observe:
         path = pipeline.compare(asked, out=out or choose.comparison_directory(asked), **options, observe=observe)
     print_comparison(path)
     print(path)
-    if refused := [row["arch"] for row in loads(path.read_text())["results"] if row["error"]]:
-        raise GateError(f"compare: {', '.join(refused)} learned nothing that is worth keeping; see the reasons above")
+    if refused := [row["name"] for row in loads(path.read_text())["results"] if row["error"]]:
+        raise GateError(f"compare: {', '.join(refused)} no model that is worth keeping; see the reasons above")
 
 
 @app.command()
