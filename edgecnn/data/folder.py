@@ -23,6 +23,7 @@ from edgecnn.config import parse_size
 from edgecnn.data import store
 from edgecnn.data.pixels import fitted
 from edgecnn.data.splits import TEST_FRACTION, Source, Split
+from edgecnn.data.watched import ReadObserver, unobserved
 from edgecnn.errors import DataError
 
 T = TypeVar("T")
@@ -38,8 +39,6 @@ _SHOWN = 5  # files or sizes in an error
 _BATCH = 64  # files a thread reads between two steps of the progress bar
 
 Shape = tuple[int, int, int]  # height, width, channels
-# Called with (steps done, steps in all); for progress bars.
-ReadObserver = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ class _Listing:
         return _Listing([file for file, own in zip(self.files, mask, strict=True) if own], self.labels[mask])
 
 
-def read(root: Path, *, resize: str | None = None, observe: ReadObserver = lambda done, total: None) -> Source:
+def read(root: Path, *, resize: str | None = None, observe: ReadObserver = unobserved) -> Source:
     """Return the images below `root`; a fixed fifth of every class is the test split where there is none.
 
     Images are turned as their EXIF says and, with `resize`, stretched to that size; without it all must have one.
@@ -87,7 +86,7 @@ def is_folder_of_classes(root: Path) -> bool:
 def _listed(root: Path) -> tuple[dict[str, _Listing], tuple[str, ...]]:
     """Return the files of train, test and perhaps val, and the names of the classes."""
     folders = _folders(root)
-    has_splits = {path.name.lower() for path in folders} <= set(_SPLITS) and folders[0].name.lower() == "train"
+    has_splits = _are_splits(folders, root)
     parts: dict[str, dict[str, list[Path]]] = {}
     for folder in folders if has_splits else [root]:
         split = _SPLITS[folder.name.lower()] if has_splits else "train"
@@ -101,6 +100,28 @@ def _listed(root: Path) -> tuple[dict[str, _Listing], tuple[str, ...]]:
     if "test" not in listings:
         listings["train"], listings["test"] = _with_test(listings["train"])
     return listings, tuple(names)
+
+
+def _are_splits(folders: Sequence[Path], root: Path) -> bool:
+    """Return whether these folders are splits, not classes; raises `DataError` for splits without train or with more.
+
+    A class may be called test; it has images in it, where a split has folders.
+    """
+    names = {path.name.lower() for path in folders}
+    if "train" in names and names <= set(_SPLITS):
+        return True
+    found = [path for path in folders if path.name.lower() in _SPLITS]
+    if not found or not all(_folders(path) and not holds_images(path) for path in found):
+        return False
+    if "train" not in names:
+        raise DataError(f"{root}: {found[0].name} without train; expected a folder train beside it; add it")
+    more = next(path.name for path in folders if path not in found)
+    raise DataError(f"{root}: {more} beside train; expected train, val and test alone; move it away")
+
+
+def holds_images(folder: Path) -> bool:
+    """Return whether images lie in `folder` itself, not in a folder of a class."""
+    return any(path.suffix.lower() in SUFFIXES for path in folder.iterdir())
 
 
 def _folders(root: Path) -> list[Path]:

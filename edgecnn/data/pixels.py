@@ -83,7 +83,7 @@ def as_labels(column: NDArray[Any], *, where: str) -> NDArray[Any]:
     if column.ndim == 2 and column.shape[1] == 1:
         column = column[:, 0]
     if column.ndim != 1:
-        raise DataError(f"{where}: labels are {list(column.shape)}; expected one a row, [N]")
+        raise DataError(f"{where}: labels are {list(column.shape)}; expected one a row, [N]; store each image's class")
     if column.dtype.kind == "O":
         column = _from_objects(column, where)
     if column.dtype.kind == "S":
