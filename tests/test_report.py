@@ -130,6 +130,20 @@ def test_a_single_mistake_among_a_hundred_classes_is_seen() -> None:
     assert not ax.texts
 
 
+def test_long_names_stay_on_their_pictures() -> None:
+    labels = ["a long folder name, species 12", "Ankle boot"]
+    images = np.zeros((10, 8, 8, 1), np.uint8)
+    mistakes = [{"image": i, "label": 1, "predicted": 0, "probability": 0.5} for i in range(10)]
+    first = figures.first_images(images, [1] * 10, [0] * 10, labels, figures.LIGHT)
+    worst = figures.worst(images, mistakes, labels, figures.LIGHT)
+    for figure, texts_of in ((first, lambda ax: ax.texts), (worst, lambda ax: [ax.title])):
+        figures.to_png(figure)
+        boxes = [text.get_window_extent() for ax in figure.axes if ax.get_visible() for text in texts_of(ax)]
+        assert len(boxes) == 10
+        assert all(box.x1 <= figure.bbox.x1 for box in boxes)
+        assert not any(a.overlaps(b) for a, b in combinations(boxes, 2))
+
+
 def test_the_most_frequent_mistakes_are_named() -> None:
     assert _most_confused([[9, 5, 0], [2, 8, 1], [0, 0, 9]], ["T-shirt/top", "Shirt", "Coat"]) == (
         " Most often: T-shirt/top read as Shirt, 5 times; Shirt read as T-shirt/top, 2 times."

@@ -43,6 +43,7 @@ DARK = Theme("#e6e8eb", "#9aa3af", "#14171b", "#ff6b6b", ("#56b4e9", "#e69f00", 
 _WIDTH_IN = 4.4
 _SMALL = 8
 _NAME_LETTERS = 20
+_TAG_LETTERS = 3
 _NAMED_CLASSES = 20
 _MARKERS = "osD^vP"
 _WIDE = 50  # numbers at 1, 2 and 5 of so many decades would lie on each other
@@ -266,7 +267,7 @@ def first_images(
     for place, (is_wrong, answer) in enumerate(zip(wrong, predicted, strict=True)):
         if is_wrong:
             ax.text(
-                place % 10 * side + 4, place // 10 * side + 4, _clipped(labels[answer]), va="top", color="white",
+                place % 10 * side + 4, place // 10 * side + 4, _tag(labels[answer]), va="top", color="white",
                 fontsize=9, weight="bold", bbox={"facecolor": theme.red, "edgecolor": "none", "pad": 1.5},
             )  # fmt: skip
     return figure
@@ -279,7 +280,13 @@ def worst(images: NDArray[np.uint8], mistakes: Sequence[dict[str, Any]], labels:
     """
     columns = 5 if max(map(len, labels)) <= 2 else 3
     lines = ceil(len(images) / columns)
-    figure, axes = blank(theme, height_in=(_WIDTH_IN / columns + 0.6) * lines, columns=columns, lines=lines, bare=True)
+    figure, axes = blank(
+        theme,
+        height_in=(_WIDTH_IN / columns + (0.6 if columns == 5 else 0.75)) * lines,
+        columns=columns,
+        lines=lines,
+        bare=True,
+    )
     for ax in axes[len(images) :]:
         ax.set_visible(False)
     for ax, image, mistake in zip(axes, images, mistakes, strict=False):
@@ -292,6 +299,8 @@ def _mistake(mistake: dict[str, Any], labels: Sequence[str]) -> str:
     """Return truth, answer, how sure it was and the image's number, in lines of few letters."""
     truth, answer = (_clipped(labels[mistake[key]]) for key in ("label", "predicted"))
     said = f"{truth} read as {answer}" if len(truth + answer) <= 4 else f"{truth}\nread as {answer}"
+    if len(answer) > _NAME_LETTERS // 2:  # beside "read as" it would reach into the next picture
+        said = f"{truth}\nread as\n{answer}"
     return f"{said}\n{mistake['probability']:.1%} sure\nno. {mistake['image']}"
 
 
@@ -404,6 +413,11 @@ def _clipped(name: str) -> str:
     """Return a name's beginning and end: what tells long ones apart is as often behind as in front."""
     end = _NAME_LETTERS // 2 - 2
     return name if len(name) <= _NAME_LETTERS else f"{name[: _NAME_LETTERS - 1 - end]}…{name[-end:]}"
+
+
+def _tag(name: str) -> str:
+    """Return as much of a name as fits onto one of ten images in a line: its first letters."""
+    return name[:_TAG_LETTERS]
 
 
 def _short(name: str) -> str:
