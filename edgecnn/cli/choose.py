@@ -53,7 +53,7 @@ def settings(arch: str, **options: Any) -> RunConfig:
     from edgecnn import zoo
 
     digest = sha256(read_bytes(Path(arch))) if zoo.is_file(arch) else None
-    return configure(arch=arch, arch_sha256=digest, page=zoo.page_of(arch), **options)
+    return configure(arch=arch, arch_sha256=digest, pages=zoo.pages_of(arch), **options)
 
 
 def comparison(arches: str, **options: Any) -> list[tuple[RunConfig, Path]]:
