@@ -133,9 +133,9 @@ class Predictor:
         """Raise `ModelError` for a model of other images than digits, which cannot do what was `asked`."""
         if not self.reads_digits:
             size = "x".join(map(str, self.shape))
-            some = ", ".join(self.labels[:3])
+            some = ", ".join(self.labels[:3]) + (", ..." if len(self.labels) > 3 else "")
             raise ModelError(
-                f"{asked}: {self.model.path} reads images of {size} in {len(self.labels)} classes ({some}, ...); "
+                f"{asked}: {self.model.path} reads images of {size} in {len(self.labels)} classes ({some}); "
                 f"digits on a page are for models of 28x28x1 in the classes 0 to 9; leave it out"
             )
 
