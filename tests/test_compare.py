@@ -156,10 +156,9 @@ def test_reached_is_at_least_what_was_printed_after_no_more_epochs(
 def test_recorded_figures_are_of_architectures_as_they_are() -> None:
     """What is said to be reached is; the training is the page's, cut short at most."""
     for row in architectures.recorded():
-        page = zoo.architecture(row["arch"]).training
-        config = configure(arch=row["arch"], recipe=row["recipe"], page=page, epochs=row["training"]["epochs"])
+        pages = zoo.pages_of(row["arch"])
+        config = configure(arch=row["arch"], recipe=row["recipe"], pages=pages, epochs=row["training"]["epochs"])
         assert row["training"] == stated(config.training)
-        assert page is not None
-        assert row["training"]["epochs"] <= page.epochs
+        assert row["training"]["epochs"] <= pages["page"].epochs
         if row["error"] is None:
             assert row["reached"] == architectures.reached(row["arch"], row)

@@ -616,8 +616,11 @@ def test_a_model_is_not_judged_on_images_that_changed(tmp_path: Path) -> None:
 
 def test_only_of_digits_it_is_known_what_is_none(tmp_path: Path) -> None:
     data = opened(write_folder(tmp_path / "set"))
+    (tmp_path / "run").mkdir()
     work = Workspace(Run(tmp_path / "run"), configure(data=str(tmp_path / "set")), data)
-    assert decision(work, np.full((len(data.validation), 3), 1 / 3, np.float32)) == {}
+    kept = decision(work, np.full((len(data.validation), 3), 1 / 3, np.float32))
+    assert kept["layers"] == []
+    assert kept["validation"]["images"] == len(data.validation)
 
 
 def test_a_command_says_how_many_files_were_left_out(edgecnn: Edgecnn, tmp_path: Path) -> None:

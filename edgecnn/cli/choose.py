@@ -57,7 +57,7 @@ def settings(arch: str, **options: Any) -> RunConfig:
         # Absolute, so that a run finds it from wherever it is continued.
         arch = str(Path(arch).expanduser().resolve())
         digest = sha256(read_bytes(Path(arch)))
-    return configure(arch=arch, arch_sha256=digest, page=zoo.page_of(arch), **options)
+    return configure(arch=arch, arch_sha256=digest, pages=zoo.pages_of(arch), **options)
 
 
 def comparison(arches: str, **options: Any) -> list[tuple[RunConfig, Path]]:

@@ -76,7 +76,7 @@ def lineage(model: Path) -> dict[Path, Record]:
 
 def command_of(config: RunConfig, command: str = "run") -> str:
     """Return the command that makes a run of `config`: every setting that is not its recipe's own."""
-    plain = configure(data=config.data, arch=config.arch, recipe=config.recipe, page=zoo.page_of(config.arch))
+    plain = configure(data=config.data, arch=config.arch, recipe=config.recipe, pages=zoo.pages_of(config.arch))
     settings = {
         "--resize": (config.resize, None),
         "--epochs": (config.training.epochs, plain.training.epochs),
@@ -105,7 +105,7 @@ def _plain(config: RunConfig) -> RunConfig:
         calibration=config.exporting.calibration,
         max_drop_pp=config.exporting.max_drop_pp,
         resize=config.resize,
-        page=zoo.page_of(config.arch),
+        pages=zoo.pages_of(config.arch),
         arch_sha256=config.arch_sha256,
     )
 
