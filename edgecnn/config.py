@@ -30,6 +30,8 @@ INITIALIZERS = ("glorot_uniform", "glorot_normal", "he_uniform", "he_normal")
 # better. Whatever comes after is as in `seed`.
 PAGE, IMPROVED = "page", "improved"
 MAX_SEED = 2**32 - 1
+# What an architecture begins with that is written out in the notation of `zoo.notation`: ``layers:C24@5n P2 S48@3 G``.
+LAYERS = "layers:"
 DATA_SETS = {
     "digits": "small",
     "mnist": "seed",
@@ -51,6 +53,9 @@ def _check_at_least(where: str, value: float, least: float) -> None:
         raise ConfigError(f"{where}: {value}; expected at least {least}")
 
 
+_DISTANCES = ("rotate_deg", "scale", "shear", "shift_px", "elastic_px")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
     """How far training images are distorted: each value is the most, drawn anew for every image and epoch."""
@@ -64,9 +69,14 @@ class Augmentation:
     graded: bool = False  # one more draw an image, from 0 to 1, scales all of these: most images change little
 
     def __post_init__(self) -> None:
-        for name in ("rotate_deg", "scale", "shear", "shift_px", "elastic_px"):
+        for name in _DISTANCES:
             _check_at_least(f"augmentation.{name}", getattr(self, name), 0)
         _check_at_least("augmentation.elastic_grid", self.elastic_grid, 2)
+
+    def scaled(self, strength: float) -> Augmentation:
+        """Return the same distortions, each going so many times as far."""
+        values = {name: getattr(self, name) * strength for name in _DISTANCES}
+        return dataclasses.replace(self, **values)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,7 +229,7 @@ class Recipe:
 
 _DISTORTED = Augmentation(rotate_deg=12.0, scale=0.15, shear=0.2, shift_px=2.0, elastic_px=1.2, elastic_grid=6)
 # A small network has no capacity to spare for what is rare: its images are mostly near to those that were written.
-_GRADED = dataclasses.replace(_DISTORTED, graded=True)
+GRADED = dataclasses.replace(_DISTORTED, graded=True)
 # Two networks of the zoo's vgg4, on distorted images. Labels are not smoothed: a teacher of smoothed ones tells less
 # about the classes that it did not choose (R. Müller et al., "When Does Label Smoothing Help?", 2019).
 _TEACHER = Teacher(
@@ -237,7 +247,7 @@ _TEACHER = Teacher(
         augmentation=_DISTORTED,
     ),
     views=24,
-    augmentation=_GRADED,
+    augmentation=GRADED,
     distillation=Distillation(weight=0.9, temperature=3.0),
 )
 
@@ -481,6 +491,11 @@ def parse_size(text: str) -> tuple[int, int, int | None]:
 def data_name(data: str) -> str:
     """Return what a data set is called: its name, or that of its file or folder, wherever it lies."""
     return data if data in DATA_SETS else Path(data).name
+
+
+def arch_name(arch: str) -> str:
+    """Return what an architecture is called in the names of folders: of one that is written out, ``layers``."""
+    return LAYERS.removesuffix(":") if arch.startswith(LAYERS) else Path(arch).stem
 
 
 def _for_epochs(training: Training, epochs: int | None) -> Training:
