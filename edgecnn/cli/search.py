@@ -54,7 +54,7 @@ def search(
         int | None, typer.Option("--epochs", help="Epochs of a trial at most. [default: a third of the recipe's]")
     ] = None,
     seed: SeedOption = 0,
-    sampler: Annotated[str, typer.Option("--sampler", help="tpe, nsga2 or random.")] = "tpe",
+    sampler: Annotated[str, typer.Option("--sampler", help="tpe or random.")] = "tpe",
     runtime: Annotated[str, typer.Option("--runtime", help="Whose p50_us counts, if it is wanted.")] = "litert",
     workers: Annotated[
         int | None, typer.Option("--workers", min=1, help="Trials at once. [default: as cores allow]")

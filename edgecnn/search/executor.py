@@ -11,8 +11,10 @@ import functools
 import os
 import pickle
 import queue
+import re
 import select
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -85,12 +87,16 @@ def cluster(scheduler: str, workers: int | None, limits: Limits) -> Iterator[Wor
     import dask
     from distributed import Client
 
-    # One that is gone is told at once, where Dask would ask for it for a long time.
+    address = re.fullmatch(r"(?:tcp|tls)://(\[[^]]+\]|[^:/]+):(\d{1,5})", scheduler)
+    if address is None:
+        raise ConfigError(f"--scheduler: got {scheduler!r}; expected an address like tcp://host:8786")
+    # Else Dask would ask again for a long time where nobody is.
     dask.config.set({"distributed.comm.timeouts.connect": _CONNECT_S})
     try:
+        socket.create_connection((address[1].strip("[]"), int(address[2])), timeout=_CONNECT_S).close()
         with _quiet_dask():
             client = Client(scheduler, timeout=_CONNECT_S, set_as_default=False)
-    except (OSError, ValueError, TimeoutError, ImportError) as error:
+    except (OSError, OverflowError, ValueError) as error:
         raise SearchError(
             f"--scheduler {scheduler}: no Dask scheduler answers ({_first_line(error)}); start one: dask scheduler"
         ) from None
@@ -187,33 +193,34 @@ class Processes(Executor):
 
 
 class _OnCluster(Executor):
-    """Dask's own executor; each call runs in a watched process of the worker, and is started twice at most.
+    """Dask's own executor; each trial runs in a watched process of the worker, and is started twice at most.
 
-    Dask starts what a killed worker did elsewhere, by default three times. How often a call was started is counted on
+    Dask starts what a killed worker did elsewhere, by default three times. How often a trial was started is counted on
     the scheduler, where all workers see it.
     """
 
     def __init__(self, client: Any, limits: Limits) -> None:
         self._client, self._limits = client, limits
         self._executor = client.get_executor(pure=False, retries=0)
-        self._submitted = 0
+        self._starts: dict[int, Any] = {}
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        from distributed import Variable
+        """Schedule a call; its first argument is a trial's job."""
+        number = args[0].number
+        if number not in self._starts:
+            from distributed import Variable
 
-        self._submitted += 1
-        starts = Variable(f"edgecnn-{self._client.id}-{self._submitted}", client=self._client)
-        starts.set(0)
-        future: Future[Any] = self._executor.submit(_on_worker, starts.name, self._limits, fn, args)
-        future.add_done_callback(lambda _: self._forget(starts))
+            self._starts[number] = Variable(f"edgecnn-{self._client.id}-{number}", client=self._client)
+            self._starts[number].set(0)
+        name = self._starts[number].name
+        future: Future[Any] = self._executor.submit(_on_worker, name, self._limits, fn, args)
         return future
 
-    def _forget(self, starts: Any) -> None:
-        if self._client.status == "running":
-            starts.delete()
-
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Forget what was scheduled and counted."""
         self._executor.shutdown(wait=wait and not cancel_futures)
+        for starts in self._starts.values():
+            starts.delete()
 
 
 def _on_worker(starts: str, limits: Limits, fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
@@ -223,7 +230,7 @@ def _on_worker(starts: str, limits: Limits, fn: Callable[..., Any], args: tuple[
     counted = Variable(starts, client=get_client())
     before = counted.get(timeout=_CONNECT_S)
     if before >= _STARTS:
-        raise WorkerLost(f"its worker was killed {before} times")
+        raise WorkerLost("its worker was killed")
     counted.set(before + 1)
     return _processes(limits, threading.get_ident()).submit(fn, *args).result()
 

@@ -81,11 +81,11 @@ def importances(study: Study) -> dict[str, dict[str, float]]:
     import optuna
 
     with quiet_optuna():
-        complete = study.store.get_trials(deepcopy=False, states=[optuna.trial.TrialState.COMPLETE])
+        complete = study.copy.get_trials(deepcopy=False, states=[optuna.trial.TrialState.COMPLETE])
         if len(complete) < _ENOUGH:
             return {}
         return {
-            name: optuna.importance.get_param_importances(study.store, target=partial(_value, i))
+            name: optuna.importance.get_param_importances(study.copy, target=partial(_value, i))
             for i, name in enumerate(study.asked.objectives)
         }
 

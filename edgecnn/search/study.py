@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from edgecnn.data import DataSet
 
 OBJECTIVES = tuple(name for name in (*FIGURES, *TIMED) if name not in ("drop_pp", "top1_agreement"))
-SAMPLERS = ("tpe", "nsga2", "random")
+SAMPLERS = ("tpe", "random")
 _ATTRIBUTE = "edgecnn"  # of Optuna's study: what was asked for
 
 
@@ -67,45 +67,54 @@ class Asked:
 
 @dataclass
 class Study:
-    """An open study: its folder, what was asked for, and Optuna's part of it."""
+    """An open study: its folder, what was asked for, and its trials in the database.
+
+    What is suggested is worked out on a copy in memory: the sampler reads all earlier trials for every parameter. A
+    trial reaches the database with its whole point at once.
+    """
 
     folder: Path
     asked: Asked
     store: optuna.Study
-    trials: dict[int, optuna.trial.Trial]  # those that were asked for and are not told yet
+    copy: optuna.Study
+    trials: dict[int, optuna.trial.Trial]  # of the copy: those that are not told yet
 
     def ask(self) -> Outcome:
         """Return a new trial, open as yet: its number and its point."""
-        with quiet_optuna():
-            self._seed(len(self.store.get_trials(deepcopy=False)))
-            trial = self.store.ask()
-            return self._suggested(trial)
-
-    def unfinished(self) -> list[Outcome]:
-        """Return the trials that were begun and not told of, as they were asked for; a kill may have left some."""
         import optuna
 
         with quiet_optuna():
-            found = []
-            for frozen in self.store.get_trials(deepcopy=False, states=[optuna.trial.TrialState.RUNNING]):
-                self._seed(frozen.number)
-                found.append(self._suggested(optuna.trial.Trial(self.store, frozen._trial_id)))
-            return found
+            self.copy.sampler = _sampler(self.asked.sampler, self.asked.seed, len(self.copy.get_trials(deepcopy=False)))
+            trial = self.copy.ask()
+            point = space.suggested(trial, self.asked.searched)
+            self.store.add_trial(
+                optuna.create_trial(
+                    state=optuna.trial.TrialState.RUNNING, params=trial.params, distributions=trial.distributions
+                )
+            )
+            self.trials[trial.number] = trial
+        return Outcome(number=trial.number, point=point, state="open")
+
+    def unfinished(self) -> list[Outcome]:
+        """Return the trials that were begun and not told of, as they were asked for; a kill may have left some."""
+        return [Outcome(number=number, point=dict(one.params), state="open") for number, one in self.trials.items()]
 
     def tell(self, outcome: Outcome) -> None:
         """Tell Optuna what came of a trial that was asked for."""
-        from optuna.trial import TrialState
+        import optuna
 
         with quiet_optuna():
-            trial = self.trials.pop(outcome.number)
-            if outcome.state != "complete":
-                state = TrialState.FAIL if outcome.state == "failed" else TrialState.PRUNED
-                self.store.tell(trial, state=state)
-                return
-            for limit, excess in self.excesses(outcome).items():
-                trial.set_constraint(limit, excess)
-            # As they are: Optuna has been told which of them are to be high.
-            self.store.tell(trial, [outcome.figures[name] for name in self.asked.objectives])
+            whole = outcome.state == "complete"
+            if whole and self.asked.limits:
+                stored = self.store.get_trials(deepcopy=False)[outcome.number]
+                for trial in (optuna.trial.Trial(self.store, stored._trial_id), self.trials[outcome.number]):
+                    for limit, excess in self.excesses(outcome).items():
+                        trial.set_constraint(limit, excess)
+            states = optuna.trial.TrialState
+            state = {"complete": states.COMPLETE, "failed": states.FAIL}.get(outcome.state, states.PRUNED)
+            values = [outcome.figures[name] for name in self.asked.objectives] if whole else None
+            self.store.tell(outcome.number, values, state=state)
+            self.copy.tell(self.trials.pop(outcome.number), values, state=state)
 
     def excesses(self, outcome: Outcome) -> dict[str, float]:
         """Return for each limit of the budget by which share of it a trial is beyond; negative: within."""
@@ -113,8 +122,7 @@ class Study:
 
     def told(self) -> list[int]:
         """Return the numbers of the trials that Optuna knows the end of."""
-        with quiet_optuna():
-            return [frozen.number for frozen in self.store.get_trials(deepcopy=False) if frozen.state.is_finished()]
+        return [one.number for one in self.copy.get_trials(deepcopy=False) if one.state.is_finished()]
 
     def losses(self, outcome: Outcome) -> list[float]:
         """Return the objectives of a complete trial as losses."""
@@ -123,14 +131,6 @@ class Study:
     def result(self, number: int) -> Path:
         """Return where what came of a trial is kept."""
         return trial_folder(self.folder, number) / "result.json"
-
-    def _seed(self, number: int) -> None:
-        self.store.sampler = _sampler(self.asked.sampler, self.asked.seed, number)
-
-    def _suggested(self, trial: optuna.trial.Trial) -> Outcome:
-        point = space.suggested(trial, self.asked.searched)
-        self.trials[trial.number] = trial
-        return Outcome(number=trial.number, point=point, state="open")
 
 
 def asked_for(
@@ -220,8 +220,7 @@ def opened(folder: Path, asked: Asked, *, storage: str | None = None) -> Study:
         names = [study.study_name for study in optuna.get_all_study_summaries(place)]
         name = folder.resolve().name
         if name not in names:
-            begun = optuna.create_study(storage=place, study_name=name, directions=directions)
-            begun.set_user_attr(_ATTRIBUTE, said)
+            optuna.create_study(storage=place, study_name=name, directions=directions).set_user_attr(_ATTRIBUTE, said)
         loaded = optuna.load_study(storage=place, study_name=name)
         kept = loaded.user_attrs.get(_ATTRIBUTE)
         if kept is None and not loaded.get_trials(deepcopy=False):  # killed between the two lines above
@@ -230,8 +229,13 @@ def opened(folder: Path, asked: Asked, *, storage: str | None = None) -> Study:
             raise ConfigError(f"{folder}: the study {name} in the database is not edgecnn's; choose another --out")
         else:
             _refuse_other(folder, asked, _from_json(kept, where=f"{folder}: study {name}"))
+        loaded.sampler = optuna.samplers.RandomSampler(seed=0)  # nothing is drawn there, see `Study`
+        copy = optuna.create_study(directions=directions)
+        copy.add_trials(loaded.get_trials(deepcopy=False))
+        begun = copy.get_trials(deepcopy=False, states=[optuna.trial.TrialState.RUNNING])
+        trials = {one.number: optuna.trial.Trial(copy, one._trial_id) for one in begun}
     artifact.write_atomic(described, said + "\n")
-    return Study(folder, asked, loaded, {})
+    return Study(folder, asked, loaded, copy, trials)
 
 
 def reopened(folder: Path, *, storage: str | None = None) -> Study:
@@ -311,7 +315,7 @@ def _database(url: str | None, folder: Path) -> Iterator[optuna.storages.RDBStor
             if parsed.get_backend_name() == "sqlite":
                 _make_fast(storage)
             yield storage
-    except (SQLAlchemyError, optuna.exceptions.StorageInternalError, RuntimeError, ImportError) as error:
+    except (SQLAlchemyError, optuna.exceptions.StorageInternalError, RuntimeError, ImportError, ValueError) as error:
         raise SearchError(
             f"--storage {where}: cannot use that database ({_reason(error)}); check its URL, the server and the driver"
         ) from None
@@ -338,14 +342,7 @@ def _sampler(name: str, seed: int, number: int) -> optuna.samplers.BaseSampler:
     import optuna
 
     own = int(np.random.SeedSequence((seed, number)).generate_state(1)[0])
-    match name:
-        case "tpe":
-            return optuna.samplers.TPESampler(seed=own)
-        case "nsga2":
-            return optuna.samplers.NSGAIISampler(seed=own)
-        case "random":
-            return optuna.samplers.RandomSampler(seed=own)
-    raise unknown("--sampler", name, SAMPLERS)
+    return optuna.samplers.TPESampler(seed=own) if name == "tpe" else optuna.samplers.RandomSampler(seed=own)
 
 
 def _refuse_other(folder: Path, asked: Asked, there: Asked) -> None:
