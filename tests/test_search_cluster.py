@@ -152,7 +152,7 @@ def test_a_scheduler_that_goes_away_is_one_line_and_the_study_goes_on(
 
 
 def test_a_real_trial_comes_back_from_a_cluster(cluster: Cluster, tmp_path: Path, edgecnn: Edgecnn) -> None:
-    """Its artifact and record arrive by content hash; the data was reached by its name. Seed 1 begins with a small one."""
+    """Its artifact and record arrive by content hash; the data was reached by its name."""
     with workers_of(cluster):
         pass
     folder = tmp_path / "study"

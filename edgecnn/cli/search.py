@@ -13,10 +13,7 @@ from edgecnn.cli.terminal import print_table, progress, say
 if TYPE_CHECKING:
     from edgecnn.search.study import Study
 
-app = typer.Typer(
-    rich_markup_mode=None,
-    help="Search for the best trade-offs: many short trials, show and export what they found.",
-)
+app = typer.Typer(rich_markup_mode=None)
 
 StudyArgument = Annotated[
     Path | None, typer.Argument(help="Folder of the study. Default: the latest under runs/.", show_default=False)
@@ -72,10 +69,7 @@ def search(
     data_dir: DataDirOption = None,
     teacher: TeacherOption = None,
 ) -> None:
-    """Search for the best trade-offs: many short trials, the promising ones longer; the last line is the folder.
-
-    Given again, the command goes on where it was. `edgecnn search show` and `export` come with what it found.
-    """
+    """Search for the best trade-offs: many short trials, the promising ones longer. Given again, it goes on."""
     if context.invoked_subcommand is not None:
         return
     from edgecnn import extras
