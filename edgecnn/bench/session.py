@@ -134,12 +134,7 @@ class _Scene:
         self.subjects: dict[int, Subject] = {}
         if images is not None:
             np.save(self.images_file, images)
-        # Eight times as large as the network's input, so that decoding and scaling have work to do.
-        pictures = (
-            [] if images is None else [image[:, :, 0] if image.shape[2] == 1 else image for image in images[:100]]
-        )
-        drawn = next((p for p in pictures if p.min() < p.max()), np.eye(28, dtype=np.uint8) * 255)
-        Image.fromarray(drawn.repeat(8, axis=0).repeat(8, axis=1)).save(self.photo)
+            _save_photo(images, self.photo)
 
     def start(self, measurement: Measurement) -> Subject:
         setting = self.setting
@@ -151,6 +146,13 @@ class _Scene:
             shape=setting.shape,
             library=measurement.library,
         )
+
+
+def _save_photo(images: NDArray[np.uint8], path: Path) -> None:
+    """Write an image that shows something eight times as large, so that decoding and scaling have work to do."""
+    shown = next((image for image in images[:100] if image.min() < image.max()), images[0])
+    picture = shown[:, :, 0] if shown.shape[2] == 1 else shown
+    Image.fromarray(picture.repeat(8, axis=0).repeat(8, axis=1)).save(path)
 
 
 def _guarded(step: Callable[[Measurement, _Scene], None], measurement: Measurement, scene: _Scene) -> None:

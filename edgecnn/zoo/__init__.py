@@ -7,12 +7,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from edgecnn.config import LAYERS, Training
+from edgecnn.config import IMPROVED, LAYERS, PAGE, Training
 from edgecnn.errors import ConfigError, unknown
 from edgecnn.zoo import compact, depths, files, hundred, kernel_sizes, mlperf_tiny, notation, own, scratch
 from edgecnn.zoo.architecture import Architecture, Printed
+from edgecnn.zoo.improved import improved
 
-__all__ = ["ARCHITECTURES", "PAGES", "Architecture", "Printed", "architecture", "build", "check", "is_file", "page_of"]
+__all__ = ["ARCHITECTURES", "PAGES", "Architecture", "Printed", "architecture", "build", "check", "is_file", "pages_of"]
 
 # Those with a page.
 PAGES: dict[str, Architecture] = {
@@ -35,10 +36,16 @@ def architecture(name: str) -> Architecture:
     return ARCHITECTURES[name]
 
 
-def page_of(arch: str) -> Training | None:
-    """Return how the page of `arch` trained it, None for one that has no page; raises as `check`."""
+def pages_of(arch: str) -> dict[str, Training]:
+    """Return how `arch` is trained by the recipes `page` and `improved`; nothing for one that has no page.
+
+    Raises as `check` does.
+    """
     check(arch)
-    return ARCHITECTURES[arch].training if arch in ARCHITECTURES else None
+    known = ARCHITECTURES.get(arch)
+    if known is None or known.training is None:
+        return {}
+    return {PAGE: known.training, IMPROVED: improved(known.training, known.layers)}
 
 
 def check(arch: str) -> None:
