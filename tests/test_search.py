@@ -372,24 +372,34 @@ def test_the_budget_is_told_to_the_sampler(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("ask", "said"),
+    [
+        (lambda: study.objectives(","), "--objectives: none named"),
+        (lambda: study.limits(choose.budget(None, ["ratio_to_baseline_max=2"])), "search: limit: 'ratio_to_baseline"),
+        (lambda: choose.seconds("soon", "--time"), "--time: got 'soon'; expected a number and a unit, like 90s, 30m"),
+        (lambda: choose.trial_limits(cores=1, memory="4X", trial_time=None), "--memory: got '4X'"),
+        (lambda: executor.local(1, executor.Limits(cores=4000)).__enter__(), "--cores: 4000; expected at most the "),
+        (lambda: executor.cluster("nonsense:", 1, executor.Limits()).__enter__(), "--scheduler: got 'nonsense:'; expe"),
+        (lambda: asked(sampler="luck"), "--sampler: 'luck' is unknown; expected one of: random, tpe"),
+        (lambda: asked(runtime="ort"), "--runtime: 'ort' is unknown; expected one of: "),
+        (lambda: asked(epochs=900), "--epochs: 900; expected 1 to 6, those of recipe quick"),
+        (lambda: asked(teacher=True), "--teacher: recipe quick learns from no teacher"),
+    ],
+)
+def test_what_cannot_be_asked_for_is_one_line(ask: Callable[[], object], said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        ask()
+    assert str(caught.value).startswith(said)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
         (["--objectives", "top1,speed"], 2, "--objectives: objective: 'speed' is unknown; expected one of: "),
-        (["--objectives", ","], 2, "--objectives: none named"),
-        (["--budget", "ratio_to_baseline_max=2"], 2, "search: limit: 'ratio_to_baseline_max' is unknown"),
-        (["--time", "soon"], 2, "--time: got 'soon'; expected a number and a unit, like 90s, 30m or 2h"),
-        (["--memory", "4X"], 2, "--memory: got '4X'"),
-        (["--cores", "4000"], 2, "--cores: 4000; expected at most the "),
-        (["--sampler", "luck"], 2, "--sampler: 'luck' is unknown; expected one of: random, tpe"),
-        (["--runtime", "ort"], 2, "--runtime: 'ort' is unknown; expected one of: "),
-        (["--epochs", "900"], 2, "--epochs: 900; expected 1 to 40, those of recipe small"),
-        (["--teacher", "somewhere"], 2, "--teacher: recipe small learns from no teacher"),
         (["--scheduler", "tcp://127.0.0.1:1"], 2, "--scheduler tcp://127.0.0.1:1: no Dask scheduler answers"),
-        (["--scheduler", "nonsense:"], 2, "--scheduler: got 'nonsense:'; expected an address like tcp://host:8786"),
         (["show", "nowhere"], 2, "nowhere: no study there (study.json); start one: edgecnn search"),
-        (["show"], 2, "runs: no study there; start one: edgecnn search"),
         (["export", "--where", "top1 >"], 2, "--where: cannot read 'top1 >'"),
-        (["export", "--where", "speed > 1"], 2, "--where: figure: 'speed' is unknown"),
     ],
 )
 def test_bad_input_is_one_line(edgecnn: Edgecnn, tmp_path: Path, arguments: list[str], code: int, said: str) -> None:
