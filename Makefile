@@ -69,7 +69,7 @@ format: $(READY)
 
 lock: $(READY)  ## resolve pyproject.toml anew, all but the peers, for every Python and platform, with hashes
 	$(BIN)/pip install --quiet uv
-	$(BIN)/uv pip compile pyproject.toml --extra train --extra litert --extra ort --extra report --extra dev \
+	$(BIN)/uv pip compile pyproject.toml --extra train --extra litert --extra ort --extra report --extra search --extra dev \
 	  --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 	  --no-header --no-annotate --quiet -o requirements.lock
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 
-from benchmarks import pareto, standings
+from benchmarks import pareto, search, standings
 from benchmarks import trust as trusted
 from benchmarks.commands import goal
 from benchmarks.standings import BENCHMARKS, ROOT, recording
@@ -60,10 +60,13 @@ def commands() -> str:
     groups = [(f"{group.name} ", group.typer_instance) for group in app.registered_groups]
     for prefix, commands in [("", app), *groups]:
         assert commands is not None
-        for command in commands.registered_commands:
-            assert command.callback is not None
-            assert command.callback.__doc__ is not None
-            rows.append((f"`edgecnn {prefix}{command.callback.__name__}`", command.callback.__doc__.strip()))
+        functions = [(command.callback, prefix) for command in commands.registered_commands]
+        if prefix and commands.registered_callback:  # a group that is a command too, and named as its function
+            functions.insert(0, (commands.registered_callback.callback, ""))
+        for function, before in functions:
+            assert function is not None
+            assert function.__doc__ is not None
+            rows.append((f"`edgecnn {before}{function.__name__}`", function.__doc__.strip()))
     return to_markdown(("command", "what it does"), rows)
 
 
@@ -202,6 +205,32 @@ RELEASED_HEADINGS = (
     "model", "file", "parameters (not zero)", "top-1 %", "95 % interval", "size_bytes", "gzip_bytes", "sparse_bytes",
     "p50 µs", "ratio",
 )  # fmt: skip
+
+
+def searched() -> str:
+    """Return what a search found beside hand-made configurations, and the goals; nothing where none is recorded."""
+    if not (BENCHMARKS / "search.json").exists():
+        return ""
+    recorded = recording("search")
+    lines = [f"`python -m benchmarks.search`, on {next(iter(recorded.values()))['conditions']['cpu']}."]
+    if found := recorded.get("front"):
+        rows = [
+            (
+                f"`{row['arch']}`",
+                f"{row['top1'] * 100:.2f}",
+                f"{row['size_bytes']:,}",
+                ", ".join(map(str, row["dominated_by"])) or "-",
+            )
+            for row in found["hand_made"]
+        ]
+        lines += [
+            f"{found['trials']}, in {found['front_seconds']:,.0f} s with 2 workers. Beside it, networks of the zoo "
+            f"trained as the recipe `{found['hand_made'][0]['recipe']}` says, int8, judged on validation:",
+            to_markdown(("hand-made", "top-1 %", "size_bytes", "dominated by trial"), rows).rstrip("\n"),
+        ]
+    return "\n\n".join([*lines, search.goals(recorded)])
+
+
 PARTS = {
     "released": released,
     "pareto": pareto.part,
@@ -211,6 +240,7 @@ PARTS = {
     "zoo": architectures,
     "peers": peers,
     "trust": trust,
+    "search": searched,
     "times": times,
 }
 

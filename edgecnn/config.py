@@ -32,6 +32,8 @@ INITIALIZERS = ("glorot_uniform", "glorot_normal", "he_uniform", "he_normal")
 # better. Whatever comes after is as in `seed`.
 PAGE, IMPROVED = "page", "improved"
 MAX_SEED = 2**32 - 1
+# What an architecture begins with that is written out in the notation of `zoo.notation`: ``layers:C24@5n P2 S48@3 G``.
+LAYERS = "layers:"
 DATA_SETS = {
     "digits": "small",
     "mnist": "seed",
@@ -53,6 +55,9 @@ def _check_at_least(where: str, value: float, least: float) -> None:
         raise ConfigError(f"{where}: {value}; expected at least {least}")
 
 
+_DISTANCES = ("rotate_deg", "scale", "shear", "shift_px", "elastic_px")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
     """How far training images are distorted: each value is the most, drawn anew for every image and epoch."""
@@ -66,9 +71,14 @@ class Augmentation:
     graded: bool = False  # one more draw an image, from 0 to 1, scales all of these: most images change little
 
     def __post_init__(self) -> None:
-        for name in ("rotate_deg", "scale", "shear", "shift_px", "elastic_px"):
+        for name in _DISTANCES:
             _check_at_least(f"augmentation.{name}", getattr(self, name), 0)
         _check_at_least("augmentation.elastic_grid", self.elastic_grid, 2)
+
+    def scaled(self, strength: float) -> Augmentation:
+        """Return the same distortions, each going so many times as far."""
+        values = {name: getattr(self, name) * strength for name in _DISTANCES}
+        return dataclasses.replace(self, **values)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -475,6 +485,11 @@ def data_name(data: str) -> str:
 def arch_name(arch: str) -> str:
     """Return what an architecture is called: its name, or that of its file, wherever it lies."""
     return Path(arch).name if Path(arch).is_absolute() else arch
+
+
+def arch_label(arch: str) -> str:
+    """Return what an architecture is called in the names of folders: of one that is written out, ``layers``."""
+    return LAYERS.removesuffix(":") if arch.startswith(LAYERS) else Path(arch).stem
 
 
 def _for_epochs(training: Training, epochs: int | None) -> Training:

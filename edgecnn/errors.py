@@ -6,6 +6,7 @@
     │   ├── MissingExtraError     2   an optional dependency is not installed
     │   ├── DataError             2   a data set that is absent, damaged or of the wrong shape
     │   ├── ArtifactError         2   a model file that is absent, damaged or not what its record says
+    │   ├── SearchError           2   what a search runs on is not there: its database, its cluster, its own processes
     │   ├── StorageError          2   the disk refused a write; nothing half-written stays behind
     │   └── GateError             1   the work was done and the result is refused: it is worse than allowed
     └── edgecnn.device.DeviceError 2  the board's own (that package stands alone): no runtime, no image, no fit;
@@ -36,6 +37,10 @@ class DataError(EdgecnnError):
 
 class ArtifactError(EdgecnnError):
     """A model file that is absent, damaged, or differs from its record."""
+
+
+class SearchError(EdgecnnError):
+    """What a search runs on cannot be reached or went away; what was finished is kept."""
 
 
 class StorageError(EdgecnnError):

@@ -9,6 +9,7 @@ EXTRAS = {
     "train": ("tensorflow", "tf_keras", "tensorflow_model_optimization", "onnx", "tf2onnx", "sklearn"),
     "litert": ("ai_edge_litert",),
     "ort": ("onnxruntime",),
+    "search": ("optuna", "distributed"),
     "report": ("matplotlib", "jinja2"),
 }
 

@@ -15,6 +15,8 @@ ALLOWED = {
     "__main__": {"cli"},
     "cli": None,  # anything
     "pipeline": None,
+    # Composes the pipeline, which knows nothing of it; workers are told what they need and import as little.
+    "search": {"artifact", "bench", "config", "errors", "extras", "pipeline", "report"},
     "config": {"errors"},
     "errors": set(),
     "extras": {"errors"},
@@ -74,6 +76,12 @@ def test_stages_never_import_each_other(stage: str) -> None:
     assert not (ALLOWED[stage] & set(STAGES))
 
 
+def test_only_the_command_line_knows_of_the_search() -> None:
+    for path in modules():
+        if room_of(path) not in ("cli", "search"):
+            assert not {name for name in imports(path) if name.startswith("edgecnn.search")}, path
+
+
 @pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_tensorflow_comes_through_one_door(path: Path) -> None:
     heavy = {"tensorflow", "tf_keras", "keras", "tensorflow_model_optimization"}
@@ -107,6 +115,8 @@ def test_only_the_command_line_prints_or_exits() -> None:
         ("import edgecnn.device; edgecnn.device.Predictor", {"tensorflow", "onnx", "typer", "rich", "sklearn"}),
         ("import sys; sys.argv[1:] = ['--help']; from edgecnn import cli; cli.main()", {"tensorflow", "numpy", "rich"}),
         ("import edgecnn.pipeline", {"tensorflow", "onnx", "numpy"}),
+        ("import edgecnn.cli.search", {"tensorflow", "numpy", "optuna", "distributed", "rich"}),
+        ("import edgecnn.search.driver", {"tensorflow", "numpy", "optuna", "distributed", "sqlalchemy"}),
     ],
 )  # fmt: skip
 def test_light_imports_stay_light(code: str, absent: set[str]) -> None:

@@ -108,7 +108,7 @@ def broken(budget: Budget, rows: Iterable[Mapping[str, Any]]) -> list[str]:
         if row.get("error"):
             lines.append(f"{row['artifact']} ({row['runtime']}): {row['error']}")
             continue
-        for limit, allowed in _limits_for(budget, names).items():
+        for limit, allowed in limits_for(budget, names).items():
             figure, direction = LIMITS[limit]
             value = row.get(figure)
             if value is None or (value - allowed) * direction > 0:
@@ -117,7 +117,21 @@ def broken(budget: Budget, rows: Iterable[Mapping[str, Any]]) -> list[str]:
     return lines + [f"{file}: in the budget, not measured" for file in budget.by_file if file not in seen]
 
 
-def _limits_for(budget: Budget, names: Iterable[str]) -> dict[str, float]:
+def excesses(budget: Budget, figures: Mapping[str, Any], *, artifact: str) -> dict[str, float]:
+    """Return for each limit on `artifact` by which share of it its figure is beyond; negative: within.
+
+    A figure that is not there is beyond by all of the limit.
+    """
+    found = {}
+    for limit, allowed in limits_for(budget, (artifact,)).items():
+        figure, direction = LIMITS[limit]
+        value = figures.get(figure)
+        found[limit] = 1.0 if value is None else (value - allowed) * direction / (abs(allowed) or 1.0)
+    return found
+
+
+def limits_for(budget: Budget, names: Iterable[str]) -> dict[str, float]:
+    """Return the limits on an artifact of these `names`."""
     limits = dict(budget.everywhere)
     for name in names:
         limits |= budget.by_file.get(name, {})

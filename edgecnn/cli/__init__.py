@@ -35,6 +35,7 @@ from edgecnn.cli.options import (
     StageRecipeOption,
     TeacherOption,
 )
+from edgecnn.cli.search import app as search_app
 from edgecnn.cli.terminal import (
     print_bench,
     print_comparison,
@@ -58,6 +59,7 @@ app = typer.Typer(
 )
 
 app.add_typer(data_app, name="data")
+app.add_typer(search_app, name="search")
 
 
 @app.command()

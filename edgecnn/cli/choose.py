@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +26,7 @@ from edgecnn.artifact import (
     sha256,
 )
 from edgecnn.cli.terminal import say
-from edgecnn.config import DATA_SETS, RunConfig, configure, data_name, to_toml, without_exporting
+from edgecnn.config import DATA_SETS, RunConfig, arch_label, configure, data_name, to_toml, without_exporting
 from edgecnn.errors import ArtifactError, ConfigError, EdgecnnError, unknown
 
 if TYPE_CHECKING:
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
     from edgecnn.bench.session import Setting
     from edgecnn.data import DataSet
     from edgecnn.pipeline import Observer
+    from edgecnn.search.executor import Limits, Workers
+    from edgecnn.search.study import Asked
 
 RUNS = Path("runs")
 
@@ -42,7 +46,7 @@ RUNS = Path("runs")
 def run_directory(config: RunConfig) -> Path:
     """Return the folder for `config`: the same settings always name the same one, so that a run can go on."""
     digest = sha256(to_toml(without_exporting(config)).encode())[:8]
-    return RUNS / f"{data_name(config.data)}-{Path(config.arch).stem}-{config.recipe}-{digest}"
+    return RUNS / f"{data_name(config.data)}-{arch_label(config.arch)}-{config.recipe}-{digest}"
 
 
 def settings(arch: str, **options: Any) -> RunConfig:
@@ -374,3 +378,55 @@ def _numbers(text: str | None, option: str) -> list[int] | None:
         return [int(part) for part in text.split(",")]
     except ValueError:
         raise ConfigError(f"{option}: got {text!r}; expected whole numbers by comma, like 0,1") from None
+
+
+def search_directory(base: RunConfig) -> Path:
+    """Return the folder for a study of a data set."""
+    return RUNS / f"search-{data_name(base.data)}"
+
+
+def study_folder(named: Path | None) -> Path:
+    """Return the folder of the study that was named, else of the one under runs/ that was begun or shown last."""
+    if named is not None:
+        return named
+    found = sorted(RUNS.glob("*/study.json"), key=lambda path: path.stat().st_mtime_ns)
+    if not found:
+        raise ArtifactError(f"{RUNS}: no study there; start one: edgecnn search")
+    say(f"study: {found[-1].parent}")
+    return found[-1].parent
+
+
+def asked_for(base: RunConfig, *, data_dir: Path | None, observe: Observer, **wanted: Any) -> Asked:
+    """Return what a study is asked for, after a look at its data."""
+    from edgecnn import pipeline
+    from edgecnn.search import study
+
+    return study.asked_for(base, pipeline.load_data(base, data_dir=data_dir, observe=observe), **wanted)
+
+
+def workers(scheduler: str | None, count: int | None, limits: Limits) -> AbstractContextManager[Workers]:
+    """Return where trials run: the cluster that was named, else this machine."""
+    from edgecnn.search import executor
+
+    return executor.local(count, limits) if scheduler is None else executor.cluster(scheduler, count, limits)
+
+
+def trial_limits(*, cores: int, memory: str | None, trial_time: str | None) -> Limits:
+    """Return what one trial may use; raises `ConfigError` for what is no amount of memory or time."""
+    from edgecnn.search.executor import Limits
+
+    units = {"M": 10**6, "G": 10**9, "": 1}
+    amount = None if memory is None else int(_with_unit(memory, units, "--memory", "800M or 4G"))
+    return Limits(cores=cores, memory_bytes=amount, seconds=seconds(trial_time, "--trial-time"))
+
+
+def seconds(text: str | None, option: str) -> float | None:
+    """Return the seconds of ``90s``, ``30m`` or ``2h``; raises `ConfigError` for other text."""
+    return None if text is None else _with_unit(text, {"s": 1, "m": 60, "h": 3600, "": 1}, option, "90s, 30m or 2h")
+
+
+def _with_unit(text: str, units: dict[str, int], option: str, like: str) -> float:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([a-zA-Z]?)", text)
+    if match is None or match[2] not in units or float(match[1]) == 0:
+        raise ConfigError(f"{option}: got {text!r}; expected a number and a unit, like {like}")
+    return float(match[1]) * units[match[2]]

@@ -31,7 +31,7 @@ ArchOption = Annotated[
     typer.Option(
         "--arch",
         help="Architecture by name (edgecnn zoo), or a file: .keras or .h5 (its layers), or .py with build(shape, "
-        "classes), which is run.",
+        "classes), which is run; or written out: 'layers:C24@5n P2 S48@3 G'.",
     ),
 ]
 RecipeOption = Annotated[

@@ -174,6 +174,8 @@ def progress() -> Iterator[Observer]:
             if stage not in bars:
                 bars[stage] = shown.add_task(stage, figures="")
             figures = f"val_accuracy {metrics['val_accuracy']:.4f}" if "val_accuracy" in metrics else ""
+            if "best_top1" in metrics:
+                figures = f"{done} of {total}, best top-1 {metrics['best_top1']:.4f}" if stage == "search" else ""
             if "left_out" in metrics:
                 figures = f"but for {metrics['left_out']:.0f} unreadable files: edgecnn data info lists them"
             shown.update(bars[stage], completed=done, total=total or None, figures=figures)

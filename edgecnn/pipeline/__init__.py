@@ -19,7 +19,7 @@ from edgecnn.pipeline.c_files import check_c, export_c
 from edgecnn.pipeline.comparing import compare, compared
 from edgecnn.pipeline.compressing import cluster, prune, train_quantized, why_not_quantized
 from edgecnn.pipeline.conversion import AUTO, Target
-from edgecnn.pipeline.cost import Inspection, float32_beside, images_to_compare, inspected
+from edgecnn.pipeline.cost import Inspection, float32_beside, images_to_compare, inspected, untrained_cost
 from edgecnn.pipeline.deciding import decide, decision_line
 from edgecnn.pipeline.exports import copy_released, export, export_model, pack_predictor
 from edgecnn.pipeline.measure import a_look, bench, bench_run, check_budget
@@ -48,6 +48,7 @@ __all__ = [
     "Observer",
     "Target",
     "Workspace",
+    "a_look",
     "accuracy_line",
     "begin",
     "bench",
@@ -83,6 +84,8 @@ __all__ = [
     "teach",
     "train",
     "train_quantized",
+    "unobserved",
+    "untrained_cost",
     "verdict_line",
     "why_not_quantized",
 ]

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from edgecnn import artifact
 from edgecnn.config import RunConfig
 from edgecnn.errors import ArtifactError, EdgecnnError
-from edgecnn.pipeline.workspace import Observer, load_data, unobserved
+from edgecnn.pipeline.fitting import untrained
+from edgecnn.pipeline.workspace import Observer, Workspace, load_data, unobserved
 
 if TYPE_CHECKING:
     import numpy as np
@@ -101,6 +102,21 @@ def images_to_compare(
 
     data = load_data(config, data_dir=data_dir, observe=observe)
     return representative(data.train, COMPARED_IMAGES, seed=config.seed)
+
+
+def untrained_cost(work: Workspace) -> dict[str, int]:
+    """Return parameters and macs of the network that a run's configuration names, before it is trained.
+
+    Batch normalization counts where it cannot be folded into a convolution, as in the model that will be kept.
+    """
+    from edgecnn.compress.fold import without_batch_norm
+    from edgecnn.inspect.keras import layers
+
+    found = layers(without_batch_norm(untrained(work)))
+    return {
+        "parameters": sum(layer.parameters for layer in found),
+        "macs": sum(layer.macs or 0 for layer in found),
+    }
 
 
 def cost_of(content: bytes, suffix: str) -> dict[str, int | None]:

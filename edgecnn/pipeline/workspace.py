@@ -227,8 +227,7 @@ def read_config(opened: Run) -> RunConfig:
         ) from None
     try:
         config = from_toml(text, where=str(opened.config))
-        if not zoo.is_file(config.arch):
-            zoo.architecture(config.arch)
+        zoo.check(config.arch)
     except ConfigError as error:
         where = "" if str(error).startswith(str(opened.config)) else f"{opened.config}: "
         raise ConfigError(f"{where}{error}") from None

@@ -187,6 +187,45 @@ def against_parameters(rows: Mapping[str, dict[str, Any]], *, theme: Theme) -> F
     return figure
 
 
+def trials(points: Sequence[dict[str, Any]], theme: Theme, *, cost: str, value: str, axes: tuple[str, str]) -> Figure:
+    """Draw the figure `value` of a search's trials against their `cost`, both under these names.
+
+    The `best` are numbered, and joined where none of this picture's points beats them.
+    """
+    figure, (ax,) = blank(theme, height_in=3.6)
+    scale = 100 if "%" in axes[1] else 1
+    places = [(point[cost], point[value] * scale) for point in points]
+    for point, (x, y) in zip(points, places, strict=True):
+        colour = theme.series[0] if point["best"] else theme.muted
+        ax.plot(x, y, "o", color=colour, markersize=5, alpha=1 if point["best"] else 0.5)
+    chosen = [place for point, place in zip(points, places, strict=True) if point["best"]]
+    joined = [chosen[i] for i in front(chosen)] if "%" in axes[1] else []
+    ax.step([x for x, _ in joined], [y for _, y in joined], where="post", color=theme.muted, lw=1)
+    if places:
+        _cost_scale(ax, [x for x, _ in places])
+    if chosen:
+        _name_points(ax, chosen, [f"trial {point['number']}" for point in points if point["best"]], theme)
+    ax.set_xlabel(axes[0])
+    ax.set_ylabel(axes[1])
+    return figure
+
+
+def importances(shares: Mapping[str, Mapping[str, float]], theme: Theme) -> Figure:
+    """Draw the share of each parameter in what moves each objective, by name; the one that moves most on top."""
+    names = list(dict.fromkeys(name for found in shares.values() for name in found))
+    names.sort(key=lambda name: sum(found.get(name, 0) for found in shares.values()))
+    figure, (ax,) = blank(theme, height_in=1.2 + 0.24 * len(names))
+    thick = 0.8 / len(shares)
+    for number, (objective, found) in enumerate(shares.items()):
+        heights = [place + 0.4 - (number + 0.5) * thick for place in range(len(names))]
+        colour = theme.series[number % len(theme.series)]
+        ax.barh(heights, [found.get(name, 0) for name in names], height=thick, color=colour, label=objective)
+    ax.set_yticks(range(len(names)), names)
+    ax.set_xlabel("importance")
+    _legend(ax, theme)
+    return figure
+
+
 def confusion(counts: Sequence[Sequence[int]], labels: Sequence[str], theme: Theme) -> Figure:
     """Draw the counts [true, predicted], coloured by their share of the true class, mistakes in red.
 

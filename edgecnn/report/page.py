@@ -9,7 +9,7 @@ from importlib.resources import files
 from typing import Any
 from urllib.parse import quote
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from edgecnn.report import figures
 from edgecnn.report.table import REPORT_COLUMNS, Column, escaped, notes, to_markdown
@@ -59,16 +59,30 @@ def picture(name: str, title: str, caption: str, draw: Callable[[figures.Theme],
 
 def to_html(report: Report) -> str:
     """Return the page; everything is inside it, so that it opens without a network."""
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(files("edgecnn.report").joinpath("page.html.jinja").read_text("utf-8"))
-    return template.render(
-        report=report,
-        columns=columns(report.measured),
-        rows=report.measured["results"],
-        # The box on top says what is not clean.
-        notes=[note for note in notes(report.measured) if not note.startswith("not clean: ")],
-        not_clean=report.measured["conditions"]["not_clean"],
-        conditions=list(conditions(report.measured)),
+    return (
+        environment()
+        .get_template("page.html.jinja")
+        .render(
+            report=report,
+            pictures=report.pictures,
+            columns=columns(report.measured),
+            rows=report.measured["results"],
+            # The box on top says what is not clean.
+            notes=[note for note in notes(report.measured) if not note.startswith("not clean: ")],
+            not_clean=report.measured["conditions"]["not_clean"],
+            conditions=list(conditions(report.measured)),
+        )
+    )
+
+
+def environment() -> Environment:
+    """Return what the templates of this package are read and filled in with."""
+    return Environment(
+        loader=FunctionLoader(lambda name: files("edgecnn.report").joinpath(name).read_text("utf-8")),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
 
 

@@ -69,6 +69,14 @@ def network(
         ) from None
 
 
+def check(layers: str) -> None:
+    """Raise `ConfigError` unless every one of `layers` can be read, and there is one."""
+    if not layers.split():
+        raise ConfigError("architecture: no layers in it; expected some, like C24@5n P2 S48@3 G")
+    for token in layers.split():
+        _parsed(token)
+
+
 def _parsed(token: str) -> tuple[str, dict[str, Any]]:
     """Return the kind of `token` and its parts, numbers as such."""
     for kind, pattern in _TOKENS.items():
