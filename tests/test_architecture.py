@@ -27,6 +27,7 @@ ALLOWED = {
     "compress": {"_tf", "config", "errors"},
     "export": {"_tf", "config", "errors", "inspect"},
     "native": {"errors"},
+    "boards": {"artifact", "errors"},
     "bench": {"device"},
     "inspect": {"_tf", "artifact", "device", "errors", "extras"},
     "report": {"artifact"},

@@ -13,6 +13,7 @@ import typer
 from edgecnn import __version__
 from edgecnn.cli.build import build
 from edgecnn.cli.data import app as data_app
+from edgecnn.cli.deploy import deploy
 from edgecnn.cli.exporting import export
 from edgecnn.cli.options import (
     ArchOption,
@@ -275,6 +276,7 @@ def quantize(
 
 app.command()(export)
 app.command()(build)
+app.command()(deploy)
 
 
 @app.command()

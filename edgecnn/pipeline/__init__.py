@@ -21,6 +21,7 @@ from edgecnn.pipeline.compressing import cluster, prune, train_quantized, why_no
 from edgecnn.pipeline.conversion import AUTO, Target
 from edgecnn.pipeline.cost import Inspection, float32_beside, images_to_compare, inspected
 from edgecnn.pipeline.deciding import decide, decision_line
+from edgecnn.pipeline.deploying import Wanted, deploy, deploy_to_many, is_bundle, looked_at, roll_back
 from edgecnn.pipeline.exports import copy_released, export, export_model, pack_predictor
 from edgecnn.pipeline.measure import a_look, bench, bench_run, check_budget
 from edgecnn.pipeline.release import release
@@ -46,6 +47,7 @@ __all__ = [
     "LayerSensitivity",
     "Observer",
     "Target",
+    "Wanted",
     "Workspace",
     "accuracy_line",
     "begin",
@@ -62,6 +64,8 @@ __all__ = [
     "copy_released",
     "decide",
     "decision_line",
+    "deploy",
+    "deploy_to_many",
     "export",
     "export_bundle",
     "export_c",
@@ -69,13 +73,16 @@ __all__ = [
     "float32_beside",
     "images_to_compare",
     "inspected",
+    "is_bundle",
     "load_data",
+    "looked_at",
     "pack_predictor",
     "prune",
     "read_config",
     "release",
     "reopen",
     "report",
+    "roll_back",
     "run",
     "sensitivity",
     "teach",

@@ -1,0 +1,154 @@
+"""A board for the tests: a real sshd on loopback, and behind it an unprivileged user with an empty home."""
+
+import contextlib
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+SSHD = shutil.which("sshd") or "/usr/sbin/sshd"
+LACKS = [tool for tool in ("ssh", "ssh-keygen", "flock") if shutil.which(tool) is None]
+if not Path(SSHD).exists():
+    LACKS.append("sshd")
+NO_BOARD = f"{', '.join(LACKS)} not installed; run: make board (as root)" if LACKS else ""
+
+
+@dataclass
+class Board:
+    """A user behind an sshd, and the configuration that ssh reaches them with."""
+
+    user: str
+    home: Path
+    port: int
+    config: Path
+    server: subprocess.Popen[bytes]
+    sshd_config: Path
+
+    @property
+    def address(self) -> str:
+        """What deploy is given."""
+        return f"{self.user}@127.0.0.1:{self.port}"
+
+    @property
+    def options(self) -> list[str]:
+        """The options of deploy that let ssh find its key and the board's."""
+        return ["-F", str(self.config)]
+
+    @property
+    def root(self) -> Path:
+        """The folder of its deployments."""
+        return self.home / "edgecnn"
+
+    def current(self) -> str | None:
+        """Return the current version."""
+        link = self.root / "current"
+        return link.readlink().name if link.is_symlink() else None
+
+    def run(self, *words: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+        """Run a command there as its user, past any deployment."""
+        command = ["ssh", "-F", str(self.config), "-p", str(self.port), f"{self.user}@127.0.0.1", *words]
+        return subprocess.run(command, input=stdin, capture_output=True, timeout=120, check=False)
+
+    def predicts(self) -> bool:
+        """Return whether the current version passes its self-test there."""
+        return self.run("sh edgecnn/current/run --self-test").returncode == 0
+
+    def drop(self) -> None:
+        """Break every connection, as a network does: the sshd processes behind them are killed."""
+        kill_all(lambda owner, parent, command: parent == self.server.pid and "sshd" in command)
+        kill_all(lambda owner, parent, command: owner == self.user and "sshd" in command)
+
+
+@contextlib.contextmanager
+def board() -> Iterator[Board]:
+    """Start an sshd with a key of its own, for a user who was made for it (as root), else for this one."""
+    with tempfile.TemporaryDirectory(prefix="edgecnn-board-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        with _user(folder) as (user, home):
+            yield from _served(folder, user, home)
+
+
+def _served(folder: Path, user: str, home: Path) -> Iterator[Board]:
+    for key in ("host", "user"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / key], check=True)
+    shutil.copy(folder / "user.pub", folder / "authorized")
+    port = free_port()
+    sshd_config = folder / "sshd_config"
+    sshd_config.write_text(
+        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nAuthorizedKeysFile {folder}/authorized\n"
+        f"PidFile none\nUsePAM no\nStrictModes no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n"
+        f"MaxSessions 40\nMaxStartups 100\n"
+    )
+    if os.geteuid() == 0:
+        Path("/run/sshd").mkdir(exist_ok=True)
+    config = folder / "config"
+    host_key = " ".join((folder / "host.pub").read_text().split()[:2])
+    (folder / "known").write_text(f"[127.0.0.1]:{port} {host_key}\n")
+    config.write_text(
+        f"Host *\n  IdentityFile {folder}/user\n  IdentitiesOnly yes\n  IdentityAgent none\n"
+        f"  UserKnownHostsFile {folder}/known\n  GlobalKnownHostsFile /dev/null\n"
+    )
+    log = (folder / "log").open("wb")
+    server = subprocess.Popen([SSHD, "-D", "-e", "-f", sshd_config], stdout=log, stderr=log)
+    try:
+        wait_for_port(port)
+        yield Board(user, home, port, config, server, sshd_config)
+    finally:
+        server.kill()
+        server.wait()
+        log.close()
+
+
+@contextlib.contextmanager
+def _user(folder: Path) -> Iterator[tuple[str, Path]]:
+    if os.geteuid() != 0:
+        own = pwd.getpwuid(os.geteuid())
+        yield own.pw_name, Path(own.pw_dir)
+        return
+    name = f"board{os.getpid()}"
+    # A password that nothing matches: sshd refuses users whose account is locked.
+    made = ["useradd", "-m", "-d", folder / "home", "-s", "/bin/sh", "-p", "*", name]
+    subprocess.run(made, check=True, capture_output=True)
+    try:
+        yield name, folder / "home"
+    finally:
+        kill_all(lambda owner, parent, command: owner == name)
+        subprocess.run(["userdel", name], check=True, capture_output=True)
+
+
+def kill_all(is_meant: Callable[[str, int, str], bool]) -> None:
+    """Kill the processes of which (user, parent, command) is meant, each by its id."""
+    listing = subprocess.run(["ps", "-eo", "pid=,user:32=,ppid=,comm="], capture_output=True, text=True, check=True)
+    for line in listing.stdout.splitlines():
+        pid, owner, parent, command = line.split(None, 3)
+        if is_meant(owner, int(parent), command):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
+
+
+def free_port() -> int:
+    """Return a port of loopback that nothing listens on."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def wait_for_port(port: int, seconds: float = 20) -> None:
+    """Wait until something listens there."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.05)
