@@ -29,7 +29,6 @@ class Board:
     port: int
     config: Path
     server: subprocess.Popen[bytes]
-    sshd_config: Path
 
     @property
     def address(self) -> str:
@@ -76,11 +75,77 @@ def board() -> Iterator[Board]:
             yield from _served(folder, user, home)
 
 
-def _served(folder: Path, user: str, home: Path) -> Iterator[Board]:
+@contextlib.contextmanager
+def machine() -> Iterator[Board]:
+    """Start a machine of its own with systemd as its process 1 (tests/machine.sh), and an sshd; needs root."""
+    with tempfile.TemporaryDirectory(prefix="edgecnn-machine-") as name:
+        folder, port = Path(name), free_port()
+        config = _keys(folder, port)
+        script = Path(__file__).with_name("machine.sh")
+        separate = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--uts", "--ipc", "--cgroup"]
+        with _cgroup() as enter, (folder / "log").open("wb") as log:
+            server = subprocess.Popen(
+                [*separate, script, folder, str(port)], stdout=log, stderr=log, stdin=subprocess.DEVNULL, preexec_fn=enter
+            )
+            try:
+                wait_for_port(port, alive=server)
+                first = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()[0]
+                yield Board("pi", Path(f"/proc/{first}/root/home/pi"), port, config, server)
+            finally:
+                server.kill()
+                server.wait()
+
+
+@contextlib.contextmanager
+def _cgroup() -> Iterator[Callable[[], None]]:
+    """Make a cgroup in every hierarchy; yield what moves a process into them. Gone when all in them have ended."""
+    mounted = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines() if " cgroup" in line]
+    own = [Path(place) / f"edgecnn-machine-{os.getpid()}" for place in mounted]
+    for folder in own:
+        folder.mkdir()
+        if (folder / "cpuset.mems").exists():
+            for setting in ("cpuset.cpus", "cpuset.mems"):
+                (folder / setting).write_text((folder.parent / setting).read_text())
+
+    def enter() -> None:
+        for folder in own:
+            (folder / "cgroup.procs").write_text(str(os.getpid()))
+
+    try:
+        yield enter
+    finally:
+        for folder in own:
+            _remove_cgroup(folder)
+
+
+def _remove_cgroup(folder: Path, seconds: float = 10) -> None:
+    """Remove a cgroup and those in it, once the processes in them are gone."""
+    end = time.monotonic() + seconds
+    while folder.exists() and time.monotonic() < end:
+        for inner in (*sorted((path for path in folder.rglob("*") if path.is_dir()), reverse=True), folder):
+            with contextlib.suppress(OSError):
+                inner.rmdir()
+        time.sleep(0.05)
+
+
+def _keys(folder: Path, port: int) -> Path:
+    """Make a key for the board and one for its user; return a configuration for ssh that knows both."""
     for key in ("host", "user"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / key], check=True)
     shutil.copy(folder / "user.pub", folder / "authorized")
+    config = folder / "config"
+    host_key = " ".join((folder / "host.pub").read_text().split()[:2])
+    (folder / "known").write_text(f"[127.0.0.1]:{port} {host_key}\n")
+    config.write_text(
+        f"Host *\n  IdentityFile {folder}/user\n  IdentitiesOnly yes\n  IdentityAgent none\n"
+        f"  UserKnownHostsFile {folder}/known\n  GlobalKnownHostsFile /dev/null\n"
+    )
+    return config
+
+
+def _served(folder: Path, user: str, home: Path) -> Iterator[Board]:
     port = free_port()
+    config = _keys(folder, port)
     sshd_config = folder / "sshd_config"
     sshd_config.write_text(
         f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nAuthorizedKeysFile {folder}/authorized\n"
@@ -89,18 +154,11 @@ def _served(folder: Path, user: str, home: Path) -> Iterator[Board]:
     )
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)
-    config = folder / "config"
-    host_key = " ".join((folder / "host.pub").read_text().split()[:2])
-    (folder / "known").write_text(f"[127.0.0.1]:{port} {host_key}\n")
-    config.write_text(
-        f"Host *\n  IdentityFile {folder}/user\n  IdentitiesOnly yes\n  IdentityAgent none\n"
-        f"  UserKnownHostsFile {folder}/known\n  GlobalKnownHostsFile /dev/null\n"
-    )
     log = (folder / "log").open("wb")
     server = subprocess.Popen([SSHD, "-D", "-e", "-f", sshd_config], stdout=log, stderr=log)
     try:
         wait_for_port(port)
-        yield Board(user, home, port, config, server, sshd_config)
+        yield Board(user, home, port, config, server)
     finally:
         server.kill()
         server.wait()
@@ -141,14 +199,14 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
-def wait_for_port(port: int, seconds: float = 20) -> None:
-    """Wait until something listens there."""
+def wait_for_port(port: int, seconds: float = 20, alive: subprocess.Popen[bytes] | None = None) -> None:
+    """Wait until something listens there, while `alive` is."""
     end = time.monotonic() + seconds
     while True:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
             return
         except OSError:
-            if time.monotonic() > end:
+            if time.monotonic() > end or (alive is not None and alive.poll() is not None):
                 raise
             time.sleep(0.05)
