@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from subprocess import CompletedProcess, TimeoutExpired
 
+from edgecnn import artifact
 from edgecnn.boards import ssh
 from edgecnn.boards.look import Look
 from edgecnn.boards.parcel import SUMS, Parcel
@@ -125,7 +126,7 @@ def _send_packages(host: Host, found: Look, parcel: Parcel, say: Say) -> None:
     if wheels is None or wheels.digest in found.packages:
         return
     files = wheels.files()
-    sums = "".join(f"{ssh_sum}  {name}\n" for name, ssh_sum in _sums(files).items())
+    sums = "".join(f"{artifact.sha256(wheel)}  {name}\n" for name, wheel in files.items())
     content = to_tar({**files, SUMS: sums.encode()})
     say(f"{host}: sending {len(files)} packages, {len(content) / 1e6:,.1f} MB")
     done = ssh.run(host, "packages.sh", found.root, wheels.digest, wheels.python, stdin=content)
@@ -144,12 +145,6 @@ def _send_version(host: Host, found: Look, parcel: Parcel, say: Say) -> None:
     if done.returncode != 0:
         raise BoardError(f"{host}: the version could not be written there ({said}); nothing was changed")
     say(f"{host}: self-test: {said}")
-
-
-def _sums(files: Mapping[str, bytes]) -> dict[str, str]:
-    from edgecnn import artifact
-
-    return {name: artifact.sha256(content) for name, content in files.items()}
 
 
 def _said(done: CompletedProcess[bytes]) -> str:

@@ -51,7 +51,8 @@ class Look:
         """Return the board in a line."""
         pythons = ", ".join(sorted({f"{major}.{minor}" for (major, minor), _ in self.pythons})) or "none"
         free = f"{self.free_bytes / 1e6:,.0f} MB free"
-        return f"{self.model or self.machine}, {self.machine}, {self.libc}, Python {pythons}, {free}"
+        name = f"{self.model}, " if self.model else ""
+        return f"{name}{self.machine}, {self.libc}, Python {pythons}, {free}"
 
 
 def look(host: Host, root: str) -> Look:

@@ -79,9 +79,7 @@ def run(host: Host, script: str, *arguments: object, stdin: bytes = b"") -> subp
     """
     done = subprocess.run(command(host, script, *arguments), input=stdin, capture_output=True, check=False)
     if done.returncode == _OF_SSH:
-        raise BoardError(
-            f"{host}: the connection broke ({_last_line(done.stderr.decode(errors='replace'))}); try again"
-        )
+        raise BoardError(f"{host}: the connection broke{_why(done.stderr)}; try again")
     return done
 
 
@@ -162,6 +160,11 @@ def _not_reached(host: Host, said: str) -> BoardError:
         if words in said:
             return BoardError(f"{host}: {meaning.format(bare=known_as, host=by_hand)}")
     return BoardError(f"{host}: ssh does not get in ({_last_line(said)}); try by hand: ssh {by_hand}")
+
+
+def _why(said: bytes) -> str:
+    text = said.decode(errors="replace").strip()
+    return f" ({_last_line(text)})" if text else ""
 
 
 def _last_line(said: str) -> str:

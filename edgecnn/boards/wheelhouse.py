@@ -26,10 +26,10 @@ _WITH_C = "deploy the model in C, which needs no packages: --runtime c"
 
 @dataclass(frozen=True)
 class Wheelhouse:
-    """Wheels in a folder, each as its checksum there says, and the Python on the board that they are for."""
+    """Wheels of one folder, and the path of the Python on the board that they are for."""
 
     wheels: tuple[Path, ...]
-    python: str  # its path on the board
+    python: str
 
     @cached_property
     def digest(self) -> str:
@@ -47,14 +47,8 @@ class Wheelhouse:
         )  # fmt: skip
 
     def files(self) -> dict[str, bytes]:
-        """Return the wheels' content by name; raises `ArtifactError` for one that was damaged since it was fetched."""
-        kept = _kept_sums(self.wheels[0].parent)
-        contents = {wheel.name: artifact.read_bytes(wheel) for wheel in self.wheels}
-        for name, content in contents.items():
-            if kept.get(name) != artifact.sha256(content):
-                folder = self.wheels[0].parent
-                raise ArtifactError(f"{folder / name}: sha256 is not what it was when it was fetched; remove {folder}")
-        return contents
+        """Return the wheels' content by name."""
+        return {wheel.name: artifact.read_bytes(wheel) for wheel in self.wheels}
 
 
 def wheelhouse(found: Look, requirements: Sequence[str], *, cache: Path, source: Path | None = None) -> Wheelhouse:
@@ -93,7 +87,7 @@ def _fetched(
     with _locked(folder.with_suffix(".lock")):
         if not (folder / _SUMS).is_file():
             _fetch(folder, found, python, requirements, source)
-    return tuple(sorted(folder.glob("*.whl")))
+    return _whole(folder)
 
 
 def _fetch(
@@ -147,9 +141,14 @@ def _refusal(found: Look, python: tuple[int, int], requirements: Sequence[str], 
     )
 
 
-def _kept_sums(folder: Path) -> dict[str, str]:
+def _whole(folder: Path) -> tuple[Path, ...]:
+    """Return the wheels in `folder`; raises `ArtifactError` for one that was damaged since it was fetched."""
     lines = artifact.read_bytes(folder / _SUMS).decode().splitlines()
-    return {name: value for value, _, name in (line.partition("  ") for line in lines)}
+    sums = {folder / name: value for value, _, name in (line.partition("  ") for line in lines)}
+    for wheel, value in sums.items():
+        if artifact.sha256(artifact.read_bytes(wheel)) != value:
+            raise ArtifactError(f"{wheel}: sha256 is not what it was when it was fetched; remove {folder}")
+    return tuple(sorted(sums))
 
 
 @contextlib.contextmanager

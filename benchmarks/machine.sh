@@ -3,9 +3,10 @@
 # killed. What it writes goes to memory. Started by: unshare --mount --pid --fork --uts --ipc --cgroup machine.sh ...
 # FOLDER holds the keys of an sshd, which listens on 127.0.0.1:PORT for the user pi; pi may do anything by sudo.
 set -e
+v1() { mkdir "sys/fs/cgroup/$1" && mount -t cgroup -o "$2" cgroup "sys/fs/cgroup/$1"; }
 folder=$1 port=$2
 mount --make-rprivate /
-mount -t tmpfs -o size=2g tmpfs /mnt
+mount -t tmpfs -o size=1g,nr_inodes=60k tmpfs /mnt
 mkdir /mnt/upper /mnt/work /mnt/root
 mount -t overlay overlay -o lowerdir=/,upperdir=/mnt/upper,workdir=/mnt/work /mnt/root
 cd /mnt/root
@@ -24,8 +25,8 @@ else
   while IFS=: read -r _ controllers _; do
     case $controllers in
       "") mkdir sys/fs/cgroup/unified && mount -t cgroup2 cgroup2 sys/fs/cgroup/unified ;;
-      name=*) mkdir "sys/fs/cgroup/${controllers#name=}" && mount -t cgroup -o "none,$controllers" cgroup "sys/fs/cgroup/${controllers#name=}" ;;
-      *) mkdir "sys/fs/cgroup/$controllers" && mount -t cgroup -o "$controllers" cgroup "sys/fs/cgroup/$controllers" ;;
+      name=*) v1 "${controllers#name=}" "none,$controllers" ;;
+      *) v1 "$controllers" "$controllers" ;;
     esac
   done </proc/self/cgroup
 fi
@@ -58,4 +59,5 @@ CONFIG
 mkdir -p .old
 pivot_root . .old
 umount -l /.old
-exec env -i container=unshared PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd --system --unit=multi-user.target --log-target=null
+exec env -i container=unshared PATH=/usr/sbin:/usr/bin:/sbin:/bin \
+  /lib/systemd/systemd --system --unit=multi-user.target --log-target=null

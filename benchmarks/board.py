@@ -1,6 +1,7 @@
-"""A board for the tests: a real sshd on loopback, and behind it an unprivileged user with an empty home."""
+"""A board for tests and benchmarks: a real sshd on loopback, and behind it an unprivileged user with an empty home."""
 
 import contextlib
+import itertools
 import os
 import pwd
 import shutil
@@ -9,7 +10,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,19 @@ LACKS = [tool for tool in ("ssh", "ssh-keygen", "flock") if shutil.which(tool) i
 if not Path(SSHD).exists():
     LACKS.append("sshd")
 NO_BOARD = f"{', '.join(LACKS)} not installed; run: make board (as root)" if LACKS else ""
+LACKS_FOR_MACHINE = [tool for tool in ("unshare", "sudo", "systemctl", "systemd-analyze") if shutil.which(tool) is None]
+NO_MACHINE = (
+    NO_BOARD
+    or ("" if os.geteuid() == 0 else "a machine of its own needs root")
+    or (f"{', '.join(LACKS_FOR_MACHINE)} not installed; run: make board (as root)" if LACKS_FOR_MACHINE else "")
+)
+
+
+class NoMachineError(Exception):
+    """No machine of its own can be started here; the message says why."""
+
+
+_NUMBERS = itertools.count()
 
 
 @dataclass
@@ -61,23 +75,30 @@ class Board:
 
     def drop(self) -> None:
         """Break every connection, as a network does: the sshd processes behind them are killed."""
-        kill_all(lambda owner, parent, command: parent == self.server.pid and "sshd" in command)
-        kill_all(lambda owner, parent, command: owner == self.user and "sshd" in command)
+        kill_all(
+            lambda one, all_of_them: f"sshd: {self.user}" in one.command and one.descends(self.server.pid, all_of_them)
+        )
 
 
 @contextlib.contextmanager
-def board() -> Iterator[Board]:
-    """Start an sshd with a key of its own, for a user who was made for it (as root), else for this one."""
+def board(tools: Sequence[str] = ()) -> Iterator[Board]:
+    """Start an sshd with a key of its own, for a user who was made for it (as root), else for this one.
+
+    The user finds no other programs than `tools`, where any are named.
+    """
     with tempfile.TemporaryDirectory(prefix="edgecnn-board-") as name:
         folder = Path(name)
         folder.chmod(0o755)
         with _user(folder) as (user, home):
-            yield from _served(folder, user, home)
+            yield from _served(folder, user, home, tools)
 
 
 @contextlib.contextmanager
 def machine() -> Iterator[Board]:
-    """Start a machine of its own with systemd as its process 1 (tests/machine.sh), and an sshd; needs root."""
+    """Start a machine of its own with systemd as its process 1 (machine.sh), and an sshd; needs root.
+
+    Raises `NoMachineError` where this system does not let it: in most containers.
+    """
     with tempfile.TemporaryDirectory(prefix="edgecnn-machine-") as name:
         folder, port = Path(name), free_port()
         config = _keys(folder, port)
@@ -85,10 +106,17 @@ def machine() -> Iterator[Board]:
         separate = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--uts", "--ipc", "--cgroup"]
         with _cgroup() as enter, (folder / "log").open("wb") as log:
             server = subprocess.Popen(
-                [*separate, script, folder, str(port)], stdout=log, stderr=log, stdin=subprocess.DEVNULL, preexec_fn=enter
+                [*separate, script, folder, str(port)],
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                preexec_fn=enter,
             )
             try:
-                wait_for_port(port, alive=server)
+                try:
+                    wait_for_port(port, alive=server)
+                except OSError:
+                    raise NoMachineError((folder / "log").read_text(errors="replace").strip()[-300:]) from None
                 first = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()[0]
                 yield Board("pi", Path(f"/proc/{first}/root/home/pi"), port, config, server)
             finally:
@@ -102,7 +130,10 @@ def _cgroup() -> Iterator[Callable[[], None]]:
     mounted = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines() if " cgroup" in line]
     own = [Path(place) / f"edgecnn-machine-{os.getpid()}" for place in mounted]
     for folder in own:
-        folder.mkdir()
+        try:
+            folder.mkdir()
+        except OSError as error:
+            raise NoMachineError(f"no cgroup can be made: {error}") from None
         if (folder / "cpuset.mems").exists():
             for setting in ("cpuset.cpus", "cpuset.mems"):
                 (folder / setting).write_text((folder.parent / setting).read_text())
@@ -135,15 +166,15 @@ def _keys(folder: Path, port: int) -> Path:
     shutil.copy(folder / "user.pub", folder / "authorized")
     config = folder / "config"
     host_key = " ".join((folder / "host.pub").read_text().split()[:2])
-    (folder / "known").write_text(f"[127.0.0.1]:{port} {host_key}\n")
+    (folder / "known").write_text(f"board {host_key}\n")
     config.write_text(
         f"Host *\n  IdentityFile {folder}/user\n  IdentitiesOnly yes\n  IdentityAgent none\n"
-        f"  UserKnownHostsFile {folder}/known\n  GlobalKnownHostsFile /dev/null\n"
+        f"  HostKeyAlias board\n  UserKnownHostsFile {folder}/known\n  GlobalKnownHostsFile /dev/null\n"
     )
     return config
 
 
-def _served(folder: Path, user: str, home: Path) -> Iterator[Board]:
+def _served(folder: Path, user: str, home: Path, tools: Sequence[str]) -> Iterator[Board]:
     port = free_port()
     config = _keys(folder, port)
     sshd_config = folder / "sshd_config"
@@ -152,6 +183,12 @@ def _served(folder: Path, user: str, home: Path) -> Iterator[Board]:
         f"PidFile none\nUsePAM no\nStrictModes no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n"
         f"MaxSessions 40\nMaxStartups 100\n"
     )
+    if tools:
+        (folder / "tools").mkdir()
+        for tool in tools:
+            (folder / "tools" / tool).symlink_to(shutil.which(tool) or "/nowhere")
+        with sshd_config.open("a") as config_file:
+            config_file.write(f"SetEnv PATH={folder}/tools\n")
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)
     log = (folder / "log").open("wb")
@@ -171,25 +208,43 @@ def _user(folder: Path) -> Iterator[tuple[str, Path]]:
         own = pwd.getpwuid(os.geteuid())
         yield own.pw_name, Path(own.pw_dir)
         return
-    name = f"board{os.getpid()}"
+    name = f"board{os.getpid()}x{next(_NUMBERS)}"
     # A password that nothing matches: sshd refuses users whose account is locked.
-    made = ["useradd", "-m", "-d", folder / "home", "-s", "/bin/sh", "-p", "*", name]
+    made = ["useradd", "-m", "-d", str(folder / "home"), "-s", "/bin/sh", "-p", "*", name]
     subprocess.run(made, check=True, capture_output=True)
     try:
         yield name, folder / "home"
     finally:
-        kill_all(lambda owner, parent, command: owner == name)
+        kill_all(lambda one, _: one.user == name)
         subprocess.run(["userdel", name], check=True, capture_output=True)
 
 
-def kill_all(is_meant: Callable[[str, int, str], bool]) -> None:
-    """Kill the processes of which (user, parent, command) is meant, each by its id."""
-    listing = subprocess.run(["ps", "-eo", "pid=,user:32=,ppid=,comm="], capture_output=True, text=True, check=True)
+@dataclass(frozen=True)
+class Process:
+    """A line of ps."""
+
+    user: str
+    parent: int
+    command: str
+
+    def descends(self, ancestor: int, others: Mapping[int, "Process"]) -> bool:
+        """Return whether it was started by `ancestor` or by what that started."""
+        if self.parent == ancestor:
+            return True
+        return self.parent in others and others[self.parent].descends(ancestor, others)
+
+
+def kill_all(is_meant: Callable[[Process, Mapping[int, Process]], bool]) -> None:
+    """Kill the processes, among all of this machine by their ids, that are meant, each by its id."""
+    listing = subprocess.run(["ps", "-eo", "pid=,user:32=,ppid=,args="], capture_output=True, text=True, check=True)
+    found = {}
     for line in listing.stdout.splitlines():
-        pid, owner, parent, command = line.split(None, 3)
-        if is_meant(owner, int(parent), command):
+        pid, user, parent, command = line.split(None, 3)
+        found[int(pid)] = Process(user, int(parent), command)
+    for number, process in found.items():
+        if is_meant(process, found):
             with contextlib.suppress(ProcessLookupError):
-                os.kill(int(pid), signal.SIGKILL)
+                os.kill(number, signal.SIGKILL)
 
 
 def free_port() -> int:
