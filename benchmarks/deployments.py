@@ -154,7 +154,7 @@ def packages_cut(scene: Scene) -> Deploy:
 
 def connection_dropped_in_copy(scene: Scene) -> Deploy:
     """The sshd processes die while the copy begins."""
-    return scene.deploy_until("sending version", lambda _: scene.board.drop(), scene.fresh())
+    return scene.deploy_until("sending version", lambda _: scene.board.drop(), scene.fresh(_large))
 
 
 def no_space(scene: Scene) -> Deploy:
@@ -233,7 +233,7 @@ def wheel_missing(scene: Scene) -> Deploy:
 
 def driver_killed_in_copy(scene: Scene) -> Deploy:
     """The one who deploys is killed while it sends."""
-    return scene.deploy_until("sending version", lambda driver: driver.kill(), scene.fresh())
+    return scene.deploy_until("sending version", lambda driver: driver.kill(), scene.fresh(_large))
 
 
 def driver_killed_before_switch(scene: Scene) -> Deploy:
@@ -317,6 +317,13 @@ def another_deployment_is_going_on(scene: Scene) -> Deploy:
 def ends_when_serving(folder: Path) -> None:
     """Change a bundle so that its self-test passes and its service does not come up."""
     _main_begins("import sys\nif '--serve' in sys.argv: sys.exit(1)\n")(folder)
+
+
+def _large(folder: Path) -> None:
+    """Add a file to a bundle that takes a while to send."""
+    (folder / "ballast").write_bytes(os.urandom(1_000_000) * 100)
+    with (folder / SUMS).open("a") as sums:
+        sums.write("0  ballast\n")
 
 
 def _main_begins(code: str) -> Callable[[Path], None]:

@@ -23,11 +23,15 @@ _ROOT = re.compile(r"~?[\w./-]+", re.ASCII)
 # python3 with the packages that lie beside it, and with no others.
 _BY_PYTHON = """#!/bin/sh
 # Made by edgecnn deploy. Predict with what lies here: run photo.jpg; run --help has the options.
+# run --python mine.py runs your own program with the same Python and packages.
 here=$(dirname "$(readlink -f "$0")")
-{healthy}PYTHONPATH=$here/packages PYTHONNOUSERSITE=1 exec {python} "$here/predict.pyz" "$@"
+export PYTHONPATH="$here/packages" PYTHONNOUSERSITE=1
+case ${{1-}} in
+--python) shift && exec {python} "$@" ;;
+{healthy}esac
+exec {python} "$here/predict.pyz" "$@"
 """
-_HEALTHY = """[ "${{1-}}" != --healthy ] ||
-  exec {python} "$here/healthy.py" "$2" {listen} {sha256} {label} "$here/selftest.raw"
+_HEALTHY = """--healthy) exec {python} "$here/healthy.py" "$2" {listen} {sha256} {label} "$here/selftest.raw" ;;
 """
 _BY_PROGRAM = """#!/bin/sh
 # Made by edgecnn deploy. Predict with the model in C: run digit.pgm. It needs nothing that is not here.

@@ -96,14 +96,16 @@ def command(host: Host, script: str, *arguments: object) -> list[str]:
 
 def remote(host: Host, *words: object) -> list[str]:
     """Return the ssh command that runs `words` there as they are."""
-    shared = [] if host.control is None else ["-S", str(host.control), "-o", "ControlMaster=no"]
-    return [*_ssh(host), *shared, "--", host.name, shlex.join(map(str, words))]
+    # Where the connection is gone ssh would make another, without the lock that went with the first.
+    only_shared = ["-o", "ControlMaster=no", "-o", "ProxyCommand=false"]
+    shared = [] if host.control is None else ["-S", str(host.control), *only_shared]
+    return [*_ssh(host, shared), "--", host.name, shlex.join(map(str, words))]
 
 
-def _ssh(host: Host) -> list[str]:
+def _ssh(host: Host, first: Sequence[str] = ()) -> list[str]:
     options = [option for value in (*_ALWAYS, *host.options, *_UNLESS_TOLD) for option in ("-o", value)]
     port = [] if host.port is None else ["-p", str(host.port)]
-    return ["ssh", "-T", *([] if host.config is None else ["-F", str(host.config)]), *port, *options]
+    return ["ssh", "-T", *first, *([] if host.config is None else ["-F", str(host.config)]), *port, *options]
 
 
 def _started(command: list[str], errors: IO[bytes] | int) -> subprocess.Popen[bytes]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgecnn.cli.options import ModelFormatOption, SchemeOption
+from edgecnn.cli.options import ROOT, ModelFormatOption, RootOption, SchemeOption, SshConfigOption, SshOption
 from edgecnn.cli.terminal import print_table, say
 from edgecnn.errors import ConfigError, GateError
 
@@ -60,7 +60,7 @@ def deploy(
     recipe: Annotated[
         str | None, typer.Option("--recipe", help="Which model of a run. Default: baseline.", show_default=False)
     ] = None,
-    root: Annotated[str, typer.Option("--root", help="Folder of the deployments on the board.")] = "~/edgecnn",
+    root: RootOption = ROOT,
     wheels: Annotated[
         Path | None,
         typer.Option("--wheelhouse", help="Folder of wheels to take, not the package index.", show_default=False),
@@ -74,12 +74,8 @@ def deploy(
         float, typer.Option("--max-failed", min=0, max=1, help="--hosts: stop when a larger share of all fails.")
     ] = 0.1,
     port: Annotated[int | None, typer.Option("--port", help="Port of ssh.", show_default=False)] = None,
-    ssh_option: Annotated[
-        list[str] | None, typer.Option("--ssh-option", help="NAME=VALUE for ssh -o. Repeatable.", show_default=False)
-    ] = None,
-    ssh_config: Annotated[
-        Path | None, typer.Option("--ssh-config", "-F", help="Configuration file of ssh.", show_default=False)
-    ] = None,
+    ssh_option: SshOption = None,
+    ssh_config: SshConfigOption = None,
 ) -> None:
     """Put a model on a board over ssh: tried there, then switched to in one step; a failure leaves the old one."""
     from edgecnn.boards import ssh
