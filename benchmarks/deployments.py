@@ -410,17 +410,22 @@ def broken(scene: Scene, fault: Callable[[Scene], Deploy]) -> dict[str, object]:
     time.sleep(0.5)  # for the board to notice
     wrong = scene.serves(before)
     after = scene.deploy(scene.fresh())
-    lines = done.stderr.strip().splitlines()
+    worked = after.returncode == 0 and not scene.serves(after.stdout.strip())
     return {
         "fault": fault.__name__,
         "what": (fault.__doc__ or "").strip(),
         "exit_code": done.returncode,
-        "said": lines[-1] if lines else "",
+        "said": _last_line(done.stderr),
         "old_serves": not wrong and done.returncode != 0,
         "wrong": wrong,
-        "next_succeeds": after.returncode == 0 and not scene.serves(after.stdout.strip()),
+        "next_succeeds": worked,
+        "next_said": "" if worked else _last_line(after.stderr),
         "seconds": round(time.monotonic() - started, 1),
     }
+
+
+def _last_line(text: str) -> str:
+    return (text.strip().splitlines() or [""])[-1]
 
 
 def main() -> int:

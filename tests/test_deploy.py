@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import deployments
-from benchmarks.board import NO_BOARD, NO_MACHINE, NoMachineError, board, free_port, machine
+from benchmarks.board import NO_BOARD, NO_MACHINE, Board, NoMachineError, board, free_port, machine
 from benchmarks.deployments import Deploy, Scene, bundles
 from edgecnn.boards import fleet
 from edgecnn.boards.look import machine_of
@@ -222,6 +222,61 @@ class TestBadInput:
 
 
 @needs_board
+class TestPackages:
+    @pytest.fixture(scope="class")
+    def packed(self, edgecnn: Edgecnn) -> Iterator[Board]:
+        """Return a board with a model, and the packages that were fetched for its Python."""
+        with board() as found:
+            done = edgecnn("deploy", "edge4k", found.address, *found.options)
+            if "no wheels of" in done.stderr:
+                pytest.skip("no packages can be fetched here")
+            assert done.returncode == 0, done.stderr
+            yield found
+
+    def test_they_come_along_and_nothing_else_is_used(self, packed: Board) -> None:
+        done = packed.run("edgecnn/current/run --json edgecnn/current/selftest.png")
+        assert json.loads(done.stdout)["runtime"] == "litert", done.stderr
+        seen = packed.run('edgecnn/current/run --python -c "import numpy; print(numpy.__file__)"').stdout.decode()
+        assert seen.startswith(str(packed.root))
+
+    def test_a_board_is_measured_with_what_was_deployed(self, packed: Board, edgecnn: Edgecnn, tmp_path: Path) -> None:
+        model, out = ROOT / "models" / "edge1k" / "int8.tflite", tmp_path / "bench.json"
+        at = ["--device", f"ssh://{packed.address}", *packed.options]
+        done = edgecnn("bench", model, *at, "--quick", "--rounds", "1", "--json", out, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        result = json.loads(out.read_text())
+        assert result["conditions"]["device"] == packed.address
+        assert set(result["conditions"]) >= {"governor", "throttled", "temperature_c", "busy_cores_meanwhile"}
+        assert "tensorflow" not in result["conditions"]["versions"]
+        row = result["results"][0]
+        assert row["runtime"] == "litert"
+        assert min(row["p50_us"], row["cold_start_ms"], row["peak_rss_bytes"], row["runtime_installed_bytes"]) > 0
+        assert not list(packed.root.glob(".bench*"))
+
+    def test_a_runtime_that_is_not_there_is_told(self, packed: Board, edgecnn: Edgecnn) -> None:
+        at = ["--device", f"ssh://{packed.address}", *packed.options]
+        done = edgecnn("bench", "edge1k", *at, "--runtime", "ort")
+        refused(done, "runtime ort: not on the device, which has litert")
+
+
+@needs_board
+@needs_compiler
+def test_a_board_without_a_deployment_is_not_measured(edgecnn: Edgecnn) -> None:
+    with board() as bare:
+        done = edgecnn("bench", "edge1k", "--device", f"ssh://{bare.address}", *bare.options)
+    refused(done, "nothing is deployed", "edgecnn deploy")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [(("--device", "board"), "ssh://USER@HOST"), (("--ssh-option", "Port=1"), "--device ssh://USER@HOST")],
+)
+def test_what_is_no_device(edgecnn: Edgecnn, options: tuple[str, ...], message: str) -> None:
+    done = edgecnn("bench", "edge1k", *options)
+    assert (done.returncode, message in done.stderr) == (2, True), done.stderr
+
+
+@needs_board
 @needs_compiler
 class TestFleet:
     def test_a_fleet_is_rolled_out_and_goes_on(self, scene: Scene, tmp_path: Path) -> None:
@@ -267,7 +322,7 @@ class TestService:
         status = served.board.run(f"cat /proc/{values['MainPID']}/status").stdout.decode()
         uid = next(line.split()[1] for line in status.splitlines() if line.startswith("Uid:"))
         assert int(uid) >= 61_184  # systemd's range of dynamic users
-        assert served.board.run("systemctl is-enabled edgecnn").stdout == b"enabled\n"
+        assert served.board.run("sudo systemctl is-enabled edgecnn").stdout == b"enabled\n"
 
     def test_a_new_version_serves_and_rollback_brings_the_old_one_back(self, served: Scene) -> None:
         before = served.board.current()

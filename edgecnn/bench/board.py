@@ -30,7 +30,7 @@ def facts() -> dict[str, Any]:
         "installed_bytes": {name: footprint.installed_bytes(name) for name in installed},
         "versions": {name: footprint.versions([name]) for name in installed},
         "python": platform.python_version(),
-        "python_rss_bytes": footprint.bare_python_rss_bytes(),
+        "python_rss_bytes": footprint.bare_python_rss_bytes() if worker.peak_rss_bytes() else None,
     }
 
 

@@ -100,7 +100,8 @@ def _loaded(
 
 def peak_rss_bytes() -> int | None:
     """Return this process' peak resident memory (VmHWM; unlike ru_maxrss it does not inherit the parent's)."""
-    for line in Path("/proc/self/status").read_text().splitlines():
+    status = Path("/proc/self/status")
+    for line in status.read_text().splitlines() if status.exists() else ():  # an emulated board has none
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
     return None

@@ -240,17 +240,18 @@ def _described(data: DataSet) -> dict[str, Any]:
 
 
 def _made_with(setting: Setting, runtimes: Iterable[str], place: Place) -> dict[str, Any]:
+    measured_as = {
+        "batch": 1,
+        "threads": setting.threads,
+        "pin": setting.pin,
+        "shape": setting.shape,
+        "rounds": setting.effort.rounds,
+        "turns_a_round": setting.effort.turns,
+        "runs_at_least": setting.effort.runs,
+        "seconds_at_least": setting.effort.seconds,
+    }
     return {
         "versions": ({} if place.name else artifact.library_versions()) | dict(place.versions(runtimes)),
         "commit": artifact.source_commit(),
-        "latency": {
-            "batch": 1,
-            "threads": setting.threads,
-            "pin": setting.pin,
-            "shape": setting.shape,
-            "rounds": setting.effort.rounds,
-            "turns_a_round": setting.effort.turns,
-            "runs_at_least": setting.effort.runs,
-            "seconds_at_least": setting.effort.seconds,
-        },
+        "latency": measured_as if place.has_timings else None,
     }

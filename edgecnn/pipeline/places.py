@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 EMULATOR = "pi-emulator"
 _PROGRAM = "bench.pyz"
+_DEPLOY = "deploy with packages, without --runtime c"
 # Notes on the board when it started, and becomes Python with the arguments that follow.
 _NOTE_START = (
     "import os, sys, time; os.environ['EDGECNN_STARTED_NS'] = str(time.monotonic_ns()); "
@@ -60,7 +61,10 @@ def _board(host: Host, root: str) -> Iterator[Place]:
         put = _putter(folder, lambda content, path: _send(host, content, path))
         _send(host, _bench_pyz(), f"{folder}/{_PROGRAM}")
         python = ["sh", run, "--python"]
-        with _watched(ssh.remote(host, *python, f"{folder}/{_PROGRAM}", "watch"), str(host)) as (said, seen):
+        with _watched(ssh.remote(host, *python, f"{folder}/{_PROGRAM}", "watch"), str(host), remedy=_DEPLOY) as (
+            said,
+            seen,
+        ):
             yield _place(
                 str(host),
                 found.machine,
@@ -89,14 +93,15 @@ def _emulator() -> Iterator[Place]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / _PROGRAM).write_bytes(_bench_pyz())
-        python = [str(artifact.for_the_board("pi/run.sh")), str(root), name, "python3", _PROGRAM]
+        run = str(artifact.for_the_board("pi/run.sh"))
+        python = ["env", "PYTHONPATH=/opt/board", run, str(root), name, "python3", _PROGRAM]
 
         def write(content: bytes, path: str) -> None:
             there = folder / PurePosixPath(path).relative_to("/board")
             there.parent.mkdir(exist_ok=True)
             there.write_bytes(content)
 
-        with _watched([*python, "watch"], EMULATOR) as (said, seen):
+        with _watched([*python, "watch"], EMULATOR, remedy="build it again: make pi") as (said, seen):
             yield _place(
                 EMULATOR,
                 "aarch64",
@@ -166,7 +171,9 @@ def _putter(folder: str, write: Callable[[bytes, str], None]) -> Callable[[Path]
 
 
 @contextmanager
-def _watched(command: list[str], name: str) -> Iterator[tuple[Mapping[str, Any], Callable[[float], Mapping[str, Any]]]]:
+def _watched(
+    command: list[str], name: str, *, remedy: str
+) -> Iterator[tuple[Mapping[str, Any], Callable[[float], Mapping[str, Any]]]]:
     """Start the watch; yield what it says of the place, and what asks it at the end."""
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -177,7 +184,7 @@ def _watched(command: list[str], name: str) -> Iterator[tuple[Mapping[str, Any],
         if not line.startswith("{"):
             _, errors = process.communicate()
             why = (errors.strip().splitlines() or [line.strip() or "no answer"])[-1][:200]
-            raise BoardError(f"{name}: what measures does not run there ({why}); deploy with packages, not --runtime c")
+            raise BoardError(f"{name}: what measures does not run there ({why}); {remedy}")
 
         def seen(workers_s: float) -> Mapping[str, Any]:
             answer, _ = process.communicate(f"{workers_s}\n")

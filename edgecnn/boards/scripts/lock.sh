@@ -3,7 +3,7 @@ set -u
 umask 022
 mkdir -p "$1/versions" "$1/packages" || exit 3
 exec 9>"$1/.lock" || exit 3
-flock -n 9 || { echo busy; exit 4; }
+flock -w 5 9 || { echo busy; exit 4; }
 # A switch goes on when the one who asked for it is gone.
 exec 8>"$1/.switching" || exit 3
 flock -w 180 8 || { echo busy; exit 4; }
