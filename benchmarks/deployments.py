@@ -34,7 +34,7 @@ from edgecnn.boards.wheelhouse import cache_folder
 RESULT = Path(__file__).with_suffix(".json")
 MODELS = ("edge4k", "edge1k")
 SUMS = "SHA256SUMS"
-WAIT_S = "8"  # for a service that will never answer
+WAIT_S = "6"  # for a service that will never answer
 Deploy = subprocess.CompletedProcess[str]
 
 

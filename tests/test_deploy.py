@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import deployments
+from benchmarks import emulated_pi as pi
 from benchmarks.board import NO_BOARD, NO_MACHINE, Board, NoMachineError, board, free_port, machine
 from benchmarks.deployments import Deploy, Scene, bundles
 from edgecnn.boards import fleet
@@ -32,10 +33,10 @@ TOOLS = (
         "uname",
         "od",
         "tr",
+        "cut",
         "getconf",
         "id",
-        "df",
-        "awk",
+        "stat",
         "dirname",
         "basename",
         "readlink",
@@ -43,7 +44,7 @@ TOOLS = (
         "tar",
         "mkdir",
     ),
-    *("sha256sum", "flock", "rm", "mv", "ln", "sync", "timeout", "head", "tail", "cat", "ldd", "true"),
+    *("sha256sum", "flock", "rm", "mv", "ln", "sync", "timeout", "head", "tail", "cat", "ldd", "mktemp"),
 )
 
 
@@ -222,17 +223,33 @@ class TestBadInput:
 
 
 @needs_board
-class TestPackages:
-    @pytest.fixture(scope="class")
-    def packed(self, edgecnn: Edgecnn) -> Iterator[Board]:
-        """Return a board with a model, and the packages that were fetched for its Python."""
-        with board() as found:
-            done = edgecnn("deploy", "edge4k", found.address, *found.options)
-            if "no wheels of" in done.stderr:
-                pytest.skip("no packages can be fetched here")
-            assert done.returncode == 0, done.stderr
-            yield found
+@pytest.mark.skipif(bool(pi.LACKS), reason=" and ".join(pi.LACKS))
+@pytest.mark.skipif(shutil.which("aarch64-linux-gnu-gcc") is None, reason="no aarch64 compiler; run: make machines")
+def test_a_raspberry_pi_gets_what_is_made_for_it(edgecnn: Edgecnn) -> None:
+    """Behind the sshd is the emulated Pi: its sh, its tar and its programs run what is sent."""
+    with board() as found, pi.behind(found):
+        at = [found.address, *found.options, "--root", "/board/edgecnn"]
+        look = edgecnn("deploy", "--look", *at)
+        assert "Raspberry Pi 4 Model B Rev 1.1, aarch64, glibc 2.36, Python 3.11" in look.stdout, look.stderr
+        done = edgecnn("deploy", "edge1k", "--runtime", "c", *at)
+        assert done.returncode == 0, done.stderr
+        said = found.run("/board/edgecnn/current/run /board/edgecnn/current/selftest.raw").stdout
+        assert said.split(b"\t")[1] == b"7"
 
+
+@pytest.fixture(scope="module")
+def packed(edgecnn: Edgecnn) -> Iterator[Board]:
+    """Return a board with a model, and the packages that were fetched for its Python."""
+    with board() as found:
+        done = edgecnn("deploy", "edge4k", found.address, *found.options)
+        if "no wheels of" in done.stderr:
+            pytest.skip("no packages can be fetched here")
+        assert done.returncode == 0, done.stderr
+        yield found
+
+
+@needs_board
+class TestPackages:
     def test_they_come_along_and_nothing_else_is_used(self, packed: Board) -> None:
         done = packed.run("edgecnn/current/run --json edgecnn/current/selftest.png")
         assert json.loads(done.stdout)["runtime"] == "litert", done.stderr

@@ -78,7 +78,7 @@ def _look(found: Sequence[tuple[str, ...]]) -> Look:
         libc=_one(found, "libc") or "unknown libc",
         model=_one(found, "model") or "",
         pythons=tuple((_version(version), path) for version, path in pythons),
-        free_bytes=int(_one(found, "free_kb") or 0) * 1024,
+        free_bytes=_product(_one(found, "free_blocks") or "0 0"),
         current=_one(found, "current"),
         previous=_one(found, "previous"),
         versions=tuple(_all(found, "version")),
@@ -104,6 +104,11 @@ def _machine(elf: str, kernel: str) -> str:
 def machine_of(program: bytes) -> str | None:
     """Return the machine that an ELF file is for, None of any other file."""
     return _machine(program[4:20].hex(), "another machine") if program.startswith(b"\x7fELF") else None
+
+
+def _product(text: str) -> int:
+    count, size = text.split()
+    return int(count) * int(size)
 
 
 def _version(text: str) -> tuple[int, int]:

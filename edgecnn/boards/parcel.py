@@ -40,12 +40,12 @@ here=$(dirname "$(readlink -f "$0")")
 cd "$here" || exit 2
 sha256sum -c SHA256SUMS >/dev/null || {{ echo "error: a file is not as SHA256SUMS says: deploy again"; exit 2; }}
 said=$(./predict selftest.raw) || {{ echo "error: the program does not run here ($?)"; exit 2; }}
-[ "$said" ] && echo "$said" | awk -F '\\t' '{{
-  if ($2 != {label} || $3 < {low} || $3 > {high}) {{
-    print "error: it reads " $2 " with " $3 ", on the workstation " {label} " with {score:.3f}, tolerance {tolerance:g}"
-    exit 1
-  }}
-}}' || exit 1
+label=$(echo "$said" | cut -f 2) score=$(echo "$said" | cut -f 3)
+thousandths=$(echo "$score" | tr -d .)
+if [ "$label" != {label} ] || [ "$thousandths" -lt {low} ] || [ "$thousandths" -gt {high} ]; then
+  echo "error: it reads $label with $score, on the workstation "{label}" with {score:.3f}, tolerance {tolerance:g}"
+  exit 1
+fi
 echo "computes what the workstation computed"
 """
 
@@ -131,9 +131,8 @@ def _by_program(bundle: Mapping[str, bytes]) -> str:
     if PROGRAM not in bundle:
         raise BoardError("deploy: this bundle has no program in C, and no packages are sent; leave --runtime c out")
     label, score, tolerance = _expected(bundle)
-    quoted = '"{}"'.format(label.replace("\\", "\\\\").replace('"', '\\"').replace("'", "'\\''"))
-    low, high = score - tolerance - 0.0005, score + tolerance + 0.0005  # it prints three digits
-    return _BY_PROGRAM.format(label=quoted, low=low, high=high, score=score, tolerance=tolerance)
+    low, high = (round(1000 * limit) for limit in (score - tolerance, score + tolerance))
+    return _BY_PROGRAM.format(label=shlex.quote(label), low=low, high=high, score=score, tolerance=tolerance)
 
 
 def _expected(bundle: Mapping[str, bytes]) -> tuple[str, float, float]:

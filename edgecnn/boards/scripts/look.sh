@@ -14,13 +14,14 @@ for name in python3 python3.13 python3.12 python3.11; do
   found=$("$path" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || continue
   echo "python $found $path"
 done
-for tool in tar sha256sum flock readlink df; do
+for tool in tar sha256sum flock readlink stat; do
   command -v "$tool" >/dev/null || echo "lacks $tool"
 done
 there=$root
 while [ ! -d "$there" ]; do there=$(dirname "$there"); done
-echo "free_kb $(df -Pk "$there" | awk 'NR == 2 {print $4}')"
-[ -w "$there" ] || echo "unwritable $there"
+echo "free_blocks $(stat -f -c '%a %S' "$there")"
+# By trying: not every file system says beforehand.
+tried=$(mktemp "$there/.edgecnn.XXXXXX" 2>/dev/null) && rm -f "$tried" || echo "unwritable $there"
 current=$(readlink "$root/current" 2>/dev/null) && echo "current ${current#versions/}"
 previous=$(readlink "$root/previous" 2>/dev/null) && echo "previous ${previous#versions/}"
 for version in "$root"/versions/*/; do
