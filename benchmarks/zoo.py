@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> int:
         if data not in DATA_SETS:
             print(f"{name}: left out, there is no data set {data}")
             continue
-        config = configure(data=data, arch=name, recipe=asked.recipe, epochs=asked.epochs, page=zoo.page_of(name))
+        config = configure(data=data, arch=name, recipe=asked.recipe, epochs=asked.epochs, pages=zoo.pages_of(name))
         row = _recorded(config) or _record(config, asked.runs)
         print(_said(row), flush=True)
         if row["error"] or row["reached"] is False:

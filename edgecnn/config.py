@@ -6,8 +6,10 @@ import dataclasses
 import os
 import re
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar, get_args
 
 from edgecnn.errors import ConfigError, unknown
@@ -219,7 +221,7 @@ class Recipe:
 
 _DISTORTED = Augmentation(rotate_deg=12.0, scale=0.15, shear=0.2, shift_px=2.0, elastic_px=1.2, elastic_grid=6)
 # A small network has no capacity to spare for what is rare: its images are mostly near to those that were written.
-_GRADED = dataclasses.replace(_DISTORTED, graded=True)
+GRADED = dataclasses.replace(_DISTORTED, graded=True)
 # Two networks of the zoo's vgg4, on distorted images. Labels are not smoothed: a teacher of smoothed ones tells less
 # about the classes that it did not choose (R. Müller et al., "When Does Label Smoothing Help?", 2019).
 _TEACHER = Teacher(
@@ -237,7 +239,7 @@ _TEACHER = Teacher(
         augmentation=_DISTORTED,
     ),
     views=24,
-    augmentation=_GRADED,
+    augmentation=GRADED,
     distillation=Distillation(weight=0.9, temperature=3.0),
 )
 
@@ -397,17 +399,17 @@ def configure(
     calibration: str | None = None,
     validation_fraction: float | None = None,
     resize: str | None = None,
-    page: Training | None = None,
+    pages: Mapping[str, Training] = MappingProxyType({}),
     arch_sha256: str | None = None,
 ) -> RunConfig:
     """Return the run configuration for a named recipe with single values replaced; `data` is a name or a path.
 
-    `page` is how the architecture's page trained it, for the recipes `page` and `improved`; `arch_sha256` is of the
+    `pages` is how the architecture is trained by the recipes `page` and `improved`; `arch_sha256` is of the
     file that `arch` is. Raises `ConfigError` for an unknown name (listing the valid ones) or a value out of range.
     """
     data = resolved_data(data)
     name = recipe or DATA_SETS.get(data, RECIPE_OF_A_PATH)
-    chosen = _recipe(name, arch, page)
+    chosen = _recipe(name, arch, pages)
     return RunConfig(
         data=data,
         arch=arch,
@@ -430,30 +432,17 @@ def configure(
     )
 
 
-def _recipe(name: str, arch: str, page: Training | None) -> Recipe:
+def _recipe(name: str, arch: str, pages: Mapping[str, Training]) -> Recipe:
     if name not in (PAGE, IMPROVED):
         if name not in RECIPES:
             raise unknown("recipe", name, (*RECIPES, PAGE, IMPROVED))
         return RECIPES[name]
-    if page is None:
+    if name not in pages:
         raise ConfigError(
             f"recipe {name}: arch {arch} has no page that says how it was trained; "
             f"give --recipe {'|'.join(RECIPES)} or an arch that has one: edgecnn zoo"
         )
-    return dataclasses.replace(RECIPES["seed"], training=page if name == PAGE else improved(page))
-
-
-def improved(page: Training) -> Training:
-    """Return the training of a page with Adam along a cosine and the average of the weights."""
-    return dataclasses.replace(
-        page,
-        optimizer="adam",
-        learning_rate=3e-3,
-        schedule="cosine",
-        warmup_epochs=0.5,
-        average_decay=0.99,  # of a hundred steps: ten epochs are too few for a slower one
-        patience=0,
-    )
+    return dataclasses.replace(RECIPES["seed"], training=pages[name])
 
 
 def resolved_data(data: str) -> str:
@@ -481,6 +470,11 @@ def parse_size(text: str) -> tuple[int, int, int | None]:
 def data_name(data: str) -> str:
     """Return what a data set is called: its name, or that of its file or folder, wherever it lies."""
     return data if data in DATA_SETS else Path(data).name
+
+
+def arch_name(arch: str) -> str:
+    """Return what an architecture is called: its name, or that of its file, wherever it lies."""
+    return Path(arch).name if Path(arch).is_absolute() else arch
 
 
 def _for_epochs(training: Training, epochs: int | None) -> Training:

@@ -172,7 +172,7 @@ def test_it_is_judged_alike_without_numpy(pixels: np.ndarray, shares: list[float
         own = log_probabilities(pixels.tobytes(), plain.layers)
         assert own == pytest.approx(typicality(pixels[None], decision)[0].tolist(), abs=1e-4)
         labels = list("0123456789")
-        got, reason = judged(pixels.tobytes(), probabilities[0].tolist(), labels, plain)
+        got, reason = judged(pixels.tobytes(), probabilities[0].tolist(), labels, plain, digits=True)
         expected = calibrated(probabilities, decision)
         assert got == pytest.approx(expected[0].tolist(), abs=1e-6)
         if min(abs(value - plain.least_typicality) for value in own) > 1e-3 and len(set(got)) == len(got):

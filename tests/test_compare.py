@@ -2,9 +2,11 @@
 
 import json
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from matplotlib.text import Text
 
 from edgecnn import _tf, pipeline, zoo
 from edgecnn.artifact import Run
@@ -13,7 +15,10 @@ from edgecnn.config import configure, stated
 from edgecnn.data import load
 from edgecnn.errors import ConfigError
 from edgecnn.pipeline import architectures
+from edgecnn.pipeline.comparing import names
 from edgecnn.report import figures
+from tests.conftest import Edgecnn
+from tests.test_moved import CODE, write_images
 
 QUICK = {"data": "digits", "recipe": "quick", "epochs": 3}
 
@@ -30,7 +35,7 @@ def comparison(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_each_architecture_is_a_run_and_a_row(comparison: Path) -> None:
     rows = json.loads(comparison.read_text())["results"]
-    assert [row["arch"] for row in rows] == ["wide", "pool", "edge1k"]
+    assert [row["arch"] for row in rows] == [row["name"] for row in rows] == ["wide", "pool", "edge1k"]
     test = load("digits", validation_fraction=0.2).test
     for row in (rows[0], rows[2]):
         model = _tf.load_model(Run(Path(row["run"])).model("baseline"))
@@ -60,6 +65,49 @@ def test_more_names_than_colours_are_told_apart() -> None:
     lines = drawn.axes[0].get_lines()
     assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == len(lines) == 9
     assert figures.to_svg(drawn)
+
+
+def test_long_names_stay_inside_the_pictures_and_are_told_apart() -> None:
+    history = [{"val_loss": 1 / epoch, "val_accuracy": 0.9} for epoch in (1, 2, 3)]
+    long = [f"depthwise-separable-candidate-{number}" for number in range(14)]
+    row = {"parameters": 1000, "top1": 0.9, "top1_low": 0.89, "top1_high": 0.91}
+    drawn = (
+        figures.compared_curves(dict.fromkeys(long, history), theme=figures.LIGHT),
+        figures.against_parameters(dict.fromkeys(long, row), theme=figures.LIGHT),
+    )
+    for figure in drawn:
+        figures.to_png(figure)
+        legend = [text for each in figure.legends for text in each.get_texts()]
+        texts = legend or figure.axes[0].texts
+        boxes = [Text.get_window_extent(text) for text in texts]  # without an annotation's arrow
+        assert len({text.get_text() for text in texts}) == 14
+        assert all(box.x1 <= figure.bbox.x1 for box in boxes)
+        assert not any(a.overlaps(b) for a, b in pairwise(boxes))
+
+
+def test_architectures_are_called_by_the_shortest_name_that_tells_them_apart() -> None:
+    notation = "C16@3 R24@3/2 G"
+    assert names(["wide", "/home/net.py", notation]) == ["wide", "net", notation]
+    assert names(["/a/net.py", "/a/net.keras"]) == ["net.py", "net.keras"]
+    assert names(["/a/net.py", "/b/net.py"]) == ["/a/net.py", "/b/net.py"]
+
+
+def test_files_are_compared_on_resized_images(tmp_path: Path, edgecnn: Edgecnn) -> None:
+    write_images(tmp_path / "photos")
+    (tmp_path / "net.py").write_text(CODE)
+    with_weights = zoo.build(str(tmp_path / "net.py"), input_shape=(20, 24, 3), classes=3)
+    (tmp_path / "net.keras").write_bytes(_tf.save_model(with_weights, suffix=".keras"))
+    options = ("--data", "photos", "--resize", "20x24x3", "--recipe", "quick", "--epochs", 4)
+    done = edgecnn("compare", "--arch", "net.py,net.keras,edge1k", *options, cwd=tmp_path)
+    assert done.returncode == 1, "edge1k does not fit such images"
+    compared = json.loads((tmp_path / done.stdout.splitlines()[-1]).read_text())
+    assert compared["data"] == "photos"
+    assert [row["name"] for row in compared["results"]] == ["net.py", "net.keras", "edge1k"]
+    python, keras, small = compared["results"]
+    assert small["error"].startswith("arch edge1k: does not fit images of 20x24x3")
+    assert python["error"] is None
+    assert python["parameters"] == keras["parameters"] == with_weights.count_params()
+    assert str(tmp_path) not in json.dumps(compared)
 
 
 def test_the_log_loss_is_the_mean_of_minus_the_logarithm() -> None:
@@ -108,10 +156,9 @@ def test_reached_is_at_least_what_was_printed_after_no_more_epochs(
 def test_recorded_figures_are_of_architectures_as_they_are() -> None:
     """What is said to be reached is; the training is the page's, cut short at most."""
     for row in architectures.recorded():
-        page = zoo.architecture(row["arch"]).training
-        config = configure(arch=row["arch"], recipe=row["recipe"], page=page, epochs=row["training"]["epochs"])
+        pages = zoo.pages_of(row["arch"])
+        config = configure(arch=row["arch"], recipe=row["recipe"], pages=pages, epochs=row["training"]["epochs"])
         assert row["training"] == stated(config.training)
-        assert page is not None
-        assert row["training"]["epochs"] <= page.epochs
+        assert row["training"]["epochs"] <= pages["page"].epochs
         if row["error"] is None:
             assert row["reached"] == architectures.reached(row["arch"], row)

@@ -1,5 +1,6 @@
 """The server's page in a real browser, with predict.pyz as the server: draw a 7, read 7."""
 
+import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -233,3 +234,38 @@ def test_it_asks_nobody_but_its_server(page: Any, server: Server) -> None:
     asked = {e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"}
     assert asked
     assert {url for url in asked if not url.startswith(server.url)} <= {"data:,"}
+
+
+@pytest.fixture(scope="module")
+def of_images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Return a server with a model of 14 classes of color images, not trained."""
+    from edgecnn._tf import keras
+    from edgecnn.export.tflite import to_tflite
+
+    layers = keras.layers
+    network = [layers.Input((6, 8, 3), name="p"), layers.Flatten(name="f"), layers.Dense(14, "softmax", name="d")]
+    folder = tmp_path_factory.mktemp("images")
+    model = saved(folder, to_tflite(keras.Sequential(network, name="m"), scheme="float32"), "model.tflite")
+    labels = [f"kind {number}" for number in range(14)]
+    record = {"sha256": hashlib.sha256(model.read_bytes()).hexdigest(), "labels": labels}
+    model.with_name("model.tflite.json").write_text(json.dumps(record))
+    pyz = saved(folder, to_pyz(), "predict.pyz")
+    with serving(pyz, "--model", model, "--serve", "127.0.0.1:0") as started:
+        yield started
+
+
+def test_a_model_of_other_images_is_shown_pictures(browser: Any, of_images: Server) -> None:
+    browser.get(of_images.url)
+    until(browser, "return document.getElementById('title').textContent === 'Show a picture'")
+    draw(browser, "seven")
+    assert browser.execute_script(TEXT, "label") == "?", "nothing is drawn there"
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
+    drop(browser, encoded(pixels), "a.png", "image/png")
+    until(browser, "return document.getElementById('label').textContent.startsWith('kind ')")
+    assert browser.execute_script(TEXT, "label") == of_images.predict(encoded(pixels)).values["label"]
+    shown = browser.execute_script(
+        "return [...document.getElementById('seen').getContext('2d').getImageData(0, 0, 8, 6).data]"
+    )
+    assert np.array_equal(np.reshape(shown, (6, 8, 4))[..., :3], pixels)
+    assert len(browser.find_elements("css selector", "#bars li")) == 12, "the likeliest of many"
+    assert browser.execute_script(TEXT, "size") == "6x8"

@@ -576,5 +576,5 @@ def test_the_command_on_a_card_makes_the_same_run() -> None:
     config = configure(data="mnist", recipe="seed", epochs=3, sparsity=0.9, seed=4, calibration_images=77)
     names, flags = "--data mnist --arch edge35k --recipe seed --seed 4", "--epochs 3 --sparsity 0.9"
     assert command_of(config) == f"edgecnn run {names} {flags} --calibration-images 77"
-    paged = configure(data="mnist", arch="kernel2", recipe="page", page=zoo.page_of("kernel2"))
+    paged = configure(data="mnist", arch="kernel2", recipe="page", pages=zoo.pages_of("kernel2"))
     assert command_of(paged) == "edgecnn run --data mnist --arch kernel2 --recipe page --seed 0"

@@ -19,6 +19,7 @@ from PIL import Image
 from edgecnn import pipeline
 from edgecnn.artifact import Run
 from edgecnn.errors import ArtifactError, ConfigError
+from edgecnn.pipeline.report import _most_confused
 from edgecnn.report import figures
 from edgecnn.report import page as pages
 from edgecnn.report.pareto import front
@@ -113,6 +114,41 @@ def small_figures() -> list[Any]:
         figures.worst(images, mistakes, ["3", "8"], figures.LIGHT),
         figures.worst(images, mistakes, ["automobile", "wheelbarrow"], figures.LIGHT),
     ]
+
+
+def test_a_single_mistake_among_a_hundred_classes_is_seen() -> None:
+    """Red enough beside the white of the page, on a square that names every fifth class."""
+    counts = np.diag(np.full(100, 90))
+    counts[3, 77] = 1
+    drawn = figures.confusion(counts.tolist(), [f"{number:02}" for number in range(100)], figures.LIGHT)
+    ax = drawn.axes[0]
+    cells = np.asarray(ax.get_images()[0].get_array())
+    assert cells[3, 77, 0] - cells[3, 77, 1] > 0.2
+    assert (cells[4, 77, :3] == 1).all()
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == [f"{number:02}" for number in range(0, 100, 5)]
+    assert drawn.get_figheight() == drawn.get_figwidth()
+    assert not ax.texts
+
+
+def test_long_names_stay_on_their_pictures() -> None:
+    labels = ["a long folder name, species 12", "Ankle boot"]
+    images = np.zeros((10, 8, 8, 1), np.uint8)
+    mistakes = [{"image": i, "label": 1, "predicted": 0, "probability": 0.5} for i in range(10)]
+    first = figures.first_images(images, [1] * 10, [0] * 10, labels, figures.LIGHT)
+    worst = figures.worst(images, mistakes, labels, figures.LIGHT)
+    for figure, texts_of in ((first, lambda ax: ax.texts), (worst, lambda ax: [ax.title])):
+        figures.to_png(figure)
+        boxes = [text.get_window_extent() for ax in figure.axes if ax.get_visible() for text in texts_of(ax)]
+        assert len(boxes) == 10
+        assert all(box.x1 <= figure.bbox.x1 for box in boxes)
+        assert not any(a.overlaps(b) for a, b in combinations(boxes, 2))
+
+
+def test_the_most_frequent_mistakes_are_named() -> None:
+    assert _most_confused([[9, 5, 0], [2, 8, 1], [0, 0, 9]], ["T-shirt/top", "Shirt", "Coat"]) == (
+        " Most often: T-shirt/top read as Shirt, 5 times; Shirt read as T-shirt/top, 2 times."
+    )
+    assert _most_confused([[9, 1], [0, 9]], ["a", "b"]) == ""
 
 
 @pytest.mark.parametrize("number", range(5))

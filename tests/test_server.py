@@ -208,7 +208,7 @@ def test_a_page_of_noise_is_refused_at_once(server: Server) -> None:
     [
         ("multipart/form-data; boundary=x", "", b"--x", 415, "'multipart/form-data'; expected an image's"),
         ("application/json", "", b"{}", 415, "'application/json'"),
-        ("application/octet-stream", "", b"x" * 783, 400, "783 bytes of application/octet-stream; expected 784"),
+        ("application/octet-stream", "", b"x" * 783, 400, "body of application/octet-stream: 783 bytes; expected 784"),
         ("image/png", "?sgment=1", b"x", 400, "sgment='1'; expected segment or pixels, each 0 or 1"),
         ("image/png", "?segment=yes", b"x", 400, "segment='yes'"),
         ("image/png", "?segment", b"x", 400, "expected name=value"),

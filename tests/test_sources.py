@@ -14,7 +14,7 @@ from PIL import Image
 
 from edgecnn.artifact import Run
 from edgecnn.config import configure, from_toml, to_toml
-from edgecnn.data import load, store
+from edgecnn.data import load, store, watched
 from edgecnn.data.pixels import as_images, as_labels
 from edgecnn.data.splits import DataSet
 from edgecnn.data.summary import preview, summary
@@ -155,10 +155,17 @@ def test_a_split_level_is_kept(tmp_path: Path, validation: str | None) -> None:
         assert len(data.train) == 18
 
 
-@pytest.mark.parametrize("name", ["folder", "set.csv"])
-def test_progress_rises_to_its_end(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", [name for name in WRITERS if name != "idx"])  # which is read in less than a second
+def test_what_is_read_at_once_shows_no_progress_and_else_it_rises_to_its_end(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     steps: list[tuple[str, int, int]] = []
-    opened(WRITERS[name](tmp_path / name), observe=lambda *step: steps.append(step))
+    path = WRITERS[name](tmp_path / name)
+    monkeypatch.setattr(watched, "_QUICK_S", 3600.0)
+    opened(path, observe=lambda *step: steps.append(step))
+    assert not steps
+    monkeypatch.setattr(watched, "_QUICK_S", -1.0)
+    opened(path, observe=lambda *step: steps.append(step))
     assert {what for what, _, _ in steps} == {f"read {name}"}
     done = [done for _, done, _ in steps]
     assert done == sorted(done)
@@ -292,6 +299,11 @@ def _single(root: Path) -> None:
     write_folder(root, IMAGES[:2], np.array([7, 7]))
 
 
+def _more_than_splits(root: Path) -> None:
+    write_folder(root / "train")
+    write_folder(root / "marks")
+
+
 def _one_class(root: Path) -> None:
     write_folder(root, labels=LABELS * 0)
 
@@ -305,6 +317,12 @@ def _one_class(root: Path) -> None:
         (_test_class, "class 3 is not in the training split"),
         (_no_image, "3: no image in it"),
         (_single, "class 7 has 1 training image; expected at least 2"),
+        (lambda root: write_folder(root / "test"), "test without train; expected a folder train beside it"),
+        (_more_than_splits, "marks beside train; expected train, val and test alone"),
+        (
+            lambda root: write_folder(root.with_name("x")).joinpath("0").rename(root),
+            "set: holds images of no class; expected",
+        ),
         (_one_class, r"1 class \(0\); expected at least 2"),
         (lambda root: root.mkdir(), "holds neither folders nor files of these kinds"),
         (lambda root: (root / "a").mkdir(parents=True), "no images in 1 folders; expected one folder a class"),
@@ -598,8 +616,11 @@ def test_a_model_is_not_judged_on_images_that_changed(tmp_path: Path) -> None:
 
 def test_only_of_digits_it_is_known_what_is_none(tmp_path: Path) -> None:
     data = opened(write_folder(tmp_path / "set"))
+    (tmp_path / "run").mkdir()
     work = Workspace(Run(tmp_path / "run"), configure(data=str(tmp_path / "set")), data)
-    assert decision(work, np.full((len(data.validation), 3), 1 / 3, np.float32)) == {}
+    kept = decision(work, np.full((len(data.validation), 3), 1 / 3, np.float32))
+    assert kept["layers"] == []
+    assert kept["validation"]["images"] == len(data.validation)
 
 
 def test_a_command_says_how_many_files_were_left_out(edgecnn: Edgecnn, tmp_path: Path) -> None:

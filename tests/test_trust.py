@@ -60,6 +60,12 @@ def test_the_temperature_that_was_put_in_is_found(temperature: float) -> None:
     assert temperature == 1 or after < before
 
 
+def test_nothing_is_sharpened_without_a_mistake_to_prove_it() -> None:
+    probabilities, _ = answers(200, temperature=0.5)
+    found = acceptance.fitted(probabilities, probabilities.argmax(axis=1))
+    assert found.temperature == pytest.approx(1.0, abs=1e-3)
+
+
 def test_an_integer_model_is_calibrated_too() -> None:
     probabilities, labels = answers(20_000, temperature=2.0)
     steps = (np.rint(probabilities * 256).clip(0, 255) / 256).astype(np.float32)

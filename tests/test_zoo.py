@@ -61,14 +61,19 @@ def test_what_a_page_printed_took_no_more_epochs_than_its_recipe_has() -> None:
 
 
 def test_the_recipe_of_a_page_is_its_training() -> None:
-    page = zoo.PAGES["kernel2"].training
-    config = configure(arch="kernel2", recipe="page", page=page, epochs=20)
+    pages = zoo.pages_of("kernel2")
+    config = configure(arch="kernel2", recipe="page", pages=pages, epochs=20)
     assert (config.training.optimizer, config.training.epochs) == ("adadelta", 20)
     assert from_toml(to_toml(config), where="config.toml") == config
-    better = configure(arch="kernel2", recipe="improved", page=page).training
+    better = configure(arch="kernel2", recipe="improved", pages=pages).training
     assert (better.optimizer, better.schedule, better.epochs, better.batch_size) == ("adam", "cosine", 70, 128)
     with pytest.raises(ConfigError, match=r"recipe page: arch edge4k has no page .* give --recipe seed"):
-        configure(arch="edge4k", recipe="page", page=zoo.ARCHITECTURES["edge4k"].training)
+        configure(arch="edge4k", recipe="page", pages=zoo.pages_of("edge4k"))
+
+
+def test_only_networks_with_hidden_layers_are_improved_by_distorted_images() -> None:
+    shown = {name: zoo.pages_of(name)["improved"].augmentation is not None for name in zoo.PAGES}
+    assert [name for name, distorted in shown.items() if not distorted] == ["linear", "pool", "kernel", "wide"]
 
 
 def test_initializers_draw_the_hidden_kernels_alone() -> None:

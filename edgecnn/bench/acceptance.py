@@ -41,7 +41,7 @@ def negative_log_likelihood(probabilities: Floats, labels: NDArray[np.int64], de
 def with_rule(
     decision: Decision, probabilities: Floats, pixels: NDArray[np.uint8], layers: Sequence[Layer]
 ) -> Decision:
-    """Return `decision` with thresholds such that `COVERAGE` of these images, uint8 [N, 28, 28], are accepted.
+    """Return `decision` with thresholds such that `COVERAGE` of these images, uint8 [N, H, W, C], are accepted.
 
     Without `layers`, what is typical is not known, and only a low probability is refused.
     """
@@ -68,7 +68,7 @@ class Applied:
 
 
 def applied(decision: Decision, probabilities: Floats, pixels: NDArray[np.uint8], names: Sequence[str]) -> Applied:
-    """Return what a decision makes of a network's probabilities [N, classes] of images uint8 [N, 28, 28]."""
+    """Return what a decision makes of a network's probabilities [N, classes] of images uint8 [N, H, W, C]."""
     sure = calibrated(probabilities, decision)
     parts = [slice(start, start + _AT_ONCE) for start in range(0, len(pixels), _AT_ONCE)]
     reasons = [reason for part in parts for reason in reasons_to_refuse(pixels[part], sure[part], names, decision)]
@@ -85,7 +85,8 @@ def described(
     """Return what a record keeps of a decision, with how it does on the validation images that it was fitted to."""
     plain, both = Decision(floor=decision.floor), applied(decision, probabilities, pixels, names)
     sure, accepted = both.probabilities, both.accepted
-    seen = counts_of(pixels.mean(axis=(1, 2)), sure.max(axis=1).astype(np.float64), ~accepted)
+    means = pixels.reshape(len(pixels), -1).mean(axis=1)
+    seen = counts_of(means, sure.max(axis=1).astype(np.float64), ~accepted)
     right = sure.argmax(axis=1) == labels
     return {
         "temperature": decision.temperature,
@@ -139,7 +140,9 @@ def _with_best_temperature(probabilities: Floats, labels: NDArray[np.int64], flo
     def loss(temperature: float) -> float:
         return float(np.log(np.exp(logs / temperature).sum(axis=1)).mean() - of_truth / temperature)
 
-    ratio, low, high = (5**0.5 - 1) / 2, np.log(0.2), np.log(5.0)
+    # Without a mistake the likelihood grows for as long as probabilities are sharpened; that proves nothing.
+    is_all_right = bool((probabilities.argmax(axis=1) == labels).all())
+    ratio, low, high = (5**0.5 - 1) / 2, 0.0 if is_all_right else np.log(0.2), np.log(5.0)
     for _ in range(25):
         left, right = high - ratio * (high - low), low + ratio * (high - low)
         low, high = (low, right) if loss(np.exp(left)) <= loss(np.exp(right)) else (left, high)

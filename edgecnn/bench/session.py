@@ -146,16 +146,10 @@ class _Scene:
         self.subjects: dict[int, Subject] = {}
         if images is not None:
             np.save(self.images_file, images)
-        # Eight times as large as the network's input, so that decoding and scaling have work to do.
-        pictures = (
-            [] if images is None else [image[:, :, 0] if image.shape[2] == 1 else image for image in images[:100]]
-        )
-        drawn = next((p for p in pictures if p.min() < p.max()), np.eye(28, dtype=np.uint8) * 255)
-        Image.fromarray(drawn.repeat(8, axis=0).repeat(8, axis=1)).save(self.photo)
-        self.images_there = place.put(self.images_file) if images is not None else ""
-        self.photo_there = place.put(self.photo)
-        self.answer_file.touch()
-        self.answer_there = place.put(self.answer_file)
+            _save_photo(images, self.photo)
+            self.images_there, self.photo_there = place.put(self.images_file), place.put(self.photo)
+            self.answer_file.touch()
+            self.answer_there = place.put(self.answer_file)
 
     def start(self, measurement: Measurement) -> Subject:
         setting = self.setting
@@ -168,6 +162,13 @@ class _Scene:
             library=measurement.library,
             place=self.place,
         )
+
+
+def _save_photo(images: NDArray[np.uint8], path: Path) -> None:
+    """Write an image that shows something eight times as large, so that decoding and scaling have work to do."""
+    shown = next((image for image in images[:100] if image.min() < image.max()), images[0])
+    picture = shown[:, :, 0] if shown.shape[2] == 1 else shown
+    Image.fromarray(picture.repeat(8, axis=0).repeat(8, axis=1)).save(path)
 
 
 def _guarded(step: Callable[[Measurement, _Scene], None], measurement: Measurement, scene: _Scene) -> None:

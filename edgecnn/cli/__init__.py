@@ -26,6 +26,7 @@ from edgecnn.cli.options import (
     EpochsOption,
     MaxDropOption,
     MethodOption,
+    MovedOption,
     OutOption,
     RecipeOption,
     ResizeOption,
@@ -180,6 +181,7 @@ def teach(
 def compare(
     arch: Annotated[str, typer.Option("--arch", help="Architectures by comma: names (edgecnn zoo) or files.")],
     data: DataOption = "digits",
+    resize: ResizeOption = None,
     recipe: RecipeOption = None,
     epochs: EpochsOption = None,
     seed: SeedOption = 0,
@@ -194,14 +196,14 @@ def compare(
     from edgecnn.cli import choose
     from edgecnn.errors import GateError
 
-    asked = choose.comparison(arch, data=data, recipe=recipe, epochs=epochs, seed=seed)
+    asked = choose.comparison(arch, data=data, resize=resize, recipe=recipe, epochs=epochs, seed=seed)
     options: dict[str, Any] = {"data_dir": data_dir, "teacher": choose.teacher(teacher)}
     with progress() as observe:
         path = pipeline.compare(asked, out=out or choose.comparison_directory(asked), **options, observe=observe)
     print_comparison(path)
     print(path)
-    if refused := [row["arch"] for row in loads(path.read_text())["results"] if row["error"]]:
-        raise GateError(f"compare: {', '.join(refused)} learned nothing that is worth keeping; see the reasons above")
+    if refused := [row["name"] for row in loads(path.read_text())["results"] if row["error"]]:
+        raise GateError(f"compare: {', '.join(refused)} no model that is worth keeping; see the reasons above")
 
 
 @app.command()
@@ -212,6 +214,7 @@ def prune(
     rounds: RoundsOption = None,
     recipe: StageRecipeOption = "baseline",
     max_drop: MaxDropOption = None,
+    data: MovedOption = None,
     data_dir: DataDirOption = None,
 ) -> None:
     """Prune a run's model (default: its baseline, to the run's sparsity): single weights, patterns or whole filters."""
@@ -221,7 +224,7 @@ def prune(
     extras.require("train", needed_by="prune")
     opened = choose.trained_run(run)
     choose.check_recipe(opened, recipe)
-    options: dict[str, Any] = {"max_drop_pp": max_drop, "data_dir": data_dir}
+    options: dict[str, Any] = {"max_drop_pp": max_drop, "moved": data, "data_dir": data_dir}
     with progress() as observe, pipeline.reopen(opened, **options, observe=observe) as work:
         made = pipeline.prune(work, recipe, method=method, sparsity=sparsity, rounds=rounds)
     say_accuracy(opened.model(made))
@@ -234,6 +237,7 @@ def cluster(
     clusters: ClustersOption = None,
     recipe: StageRecipeOption = "baseline",
     max_drop: MaxDropOption = None,
+    data: MovedOption = None,
     data_dir: DataDirOption = None,
 ) -> None:
     """Leave every kernel of a run's model with a few distinct values, which compress well; zeros stay zero."""
@@ -243,7 +247,7 @@ def cluster(
     extras.require("train", needed_by="cluster")
     opened = choose.trained_run(run)
     choose.check_recipe(opened, recipe)
-    options: dict[str, Any] = {"max_drop_pp": max_drop, "data_dir": data_dir}
+    options: dict[str, Any] = {"max_drop_pp": max_drop, "moved": data, "data_dir": data_dir}
     with progress() as observe, pipeline.reopen(opened, **options, observe=observe) as work:
         made = pipeline.cluster(work, recipe, clusters=clusters)
     say_accuracy(opened.model(made))
@@ -258,6 +262,7 @@ def quantize(
     ] = "ptq",
     recipe: StageRecipeOption = "baseline",
     max_drop: MaxDropOption = None,
+    data: MovedOption = None,
     data_dir: DataDirOption = None,
 ) -> None:
     """Quantize a run's model to int8 TFLite, after training (ptq) or by quantization-aware training (qat)."""
@@ -270,7 +275,7 @@ def quantize(
     extras.require("train", "litert", needed_by="quantize")
     opened = choose.trained_run(run)
     choose.check_recipe(opened, recipe)
-    options: dict[str, Any] = {"max_drop_pp": max_drop, "data_dir": data_dir}
+    options: dict[str, Any] = {"max_drop_pp": max_drop, "moved": data, "data_dir": data_dir}
     with progress() as observe, pipeline.reopen(opened, **options, observe=observe) as work:
         chosen = pipeline.train_quantized(work, recipe) if method == "qat" else recipe
         path = pipeline.export(work, recipe=chosen, target=pipeline.Target("tflite", "int8"))
@@ -315,7 +320,12 @@ def bench(
     json: Annotated[
         Path | None, typer.Option("--json", help="Where the JSON goes. Default: the run's bench/bench.json.")
     ] = None,
-    data: Annotated[str | None, typer.Option("--data", help="Data set for model files that have no record.")] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data", help="Data set for model files that have no record; where a run's images lie, if moved."
+        ),
+    ] = None,
     resize: ResizeOption = None,
     data_dir: DataDirOption = None,
     device: Annotated[
@@ -348,9 +358,9 @@ def bench(
         options["place"] = place
         say(f"measuring {opened.root if opened else ', '.join(map(str, models))}")
         if opened is not None:
-            choose.refuse({"--data": data, "--resize": resize}, f"run {opened.root} has its own")
+            choose.refuse({"--resize": resize}, f"run {opened.root} has its own")
             out = opened.bench
-            with progress() as observe, pipeline.reopen(opened, data_dir=data_dir, observe=observe) as work:
+            with progress() as observe, pipeline.reopen(opened, moved=data, data_dir=data_dir, observe=observe) as work:
                 result = pipeline.bench_run(opened, data=work.data, observe=observe, **options)
         else:
             out = json or Path("edgecnn-bench.json")
@@ -376,6 +386,7 @@ def report(
         str | None,
         typer.Option("--artifact", help="Whose mistakes and layers are drawn. Default: the baseline's int8.tflite."),
     ] = None,
+    data: MovedOption = None,
     data_dir: DataDirOption = None,
 ) -> None:
     """Draw a measured run: trade-offs, learning curves, mistakes, calibration, layers; the last line is the path."""
@@ -385,8 +396,8 @@ def report(
     extras.require("report", needed_by="report")
     opened = choose.complete_run(run)
     with progress() as observe:
-        data = choose.data_to_show(opened, data_dir=data_dir, observe=observe)
-    print(pipeline.report(opened, data=data, form=format, shown=artifact))
+        images = choose.data_to_show(opened, moved=data, data_dir=data_dir, observe=observe)
+    print(pipeline.report(opened, data=images, form=format, shown=artifact))
 
 
 # The options are those of predict.pyz, which parses them: the same program on the workstation and on the board.
@@ -475,6 +486,7 @@ def sensitivity(
     calibration_images: CalibrationOption = None,
     calibration: CalibrationMethodOption = None,
     json: Annotated[Path | None, typer.Option("--json", help="File for the figures as JSON.")] = None,
+    data: MovedOption = None,
     data_dir: DataDirOption = None,
 ) -> None:
     """Show how int8 hurts a run's model layer by layer: SQNR, and validation top-1 with that layer alone in int8."""
@@ -490,7 +502,8 @@ def sensitivity(
     if json is not None:
         artifact.check_writable(json)
     options: dict[str, Any] = {"calibration_images": calibration_images, "calibration": calibration}
-    with progress() as observe, pipeline.reopen(opened, **options, data_dir=data_dir, observe=observe) as work:
+    options |= {"moved": data, "data_dir": data_dir}
+    with progress() as observe, pipeline.reopen(opened, **options, observe=observe) as work:
         layers = pipeline.sensitivity(work, recipe, format)
     if json is not None:
         artifact.write_atomic(json, dumps([layer.as_dict() for layer in layers], indent=1) + "\n")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from edgecnn.cli.options import DataDirOption, KernelOption, NameOption
+from edgecnn.cli.options import DataDirOption, KernelOption, MovedOption, NameOption
 from edgecnn.cli.terminal import progress, say
 
 
@@ -35,6 +35,7 @@ def build(
         Path | None,
         typer.Option("--out", help="Folder for what belongs to no run. Default: export.", show_default=False),
     ] = None,
+    data: MovedOption = None,
     data_dir: DataDirOption = None,
 ) -> None:
     """Compile a model in C into libmodel.so and the program predict; the last line printed is the library's path."""
@@ -46,7 +47,8 @@ def build(
     opened, source, folder = choose.to_build(model, recipe, out)
     if opened is not None and not source.exists():
         say(f"exporting {source.parent.name} of run {opened.root}")
-        with progress() as observe, pipeline.reopen(opened, data_dir=data_dir, observe=observe) as work:
+        images: dict[str, Any] = {"moved": data, "data_dir": data_dir}
+        with progress() as observe, pipeline.reopen(opened, **images, observe=observe) as work:
             pipeline.export(work, recipe=source.parent.name, target=pipeline.Target("tflite", "int8"))
     pipeline.check_source(source)
     as_c = choose.c_options("c", "int8", kernel=kernel, name=name)

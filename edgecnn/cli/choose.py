@@ -25,7 +25,7 @@ from edgecnn.artifact import (
     sha256,
 )
 from edgecnn.cli.terminal import say
-from edgecnn.config import DATA_SETS, RunConfig, configure, data_name, resolved_data, to_toml, without_exporting
+from edgecnn.config import DATA_SETS, RunConfig, configure, data_name, to_toml, without_exporting
 from edgecnn.errors import ArtifactError, ConfigError, EdgecnnError, unknown
 
 if TYPE_CHECKING:
@@ -54,8 +54,12 @@ def settings(arch: str, **options: Any) -> RunConfig:
     """
     from edgecnn import zoo
 
-    digest = sha256(read_bytes(Path(arch))) if zoo.is_file(arch) else None
-    return configure(arch=arch, arch_sha256=digest, page=zoo.page_of(arch), **options)
+    digest = None
+    if zoo.is_file(arch):
+        # Absolute, so that a run finds it from wherever it is continued.
+        arch = str(Path(arch).expanduser().resolve())
+        digest = sha256(read_bytes(Path(arch)))
+    return configure(arch=arch, arch_sha256=digest, pages=zoo.pages_of(arch), **options)
 
 
 def comparison(arches: str, **options: Any) -> list[tuple[RunConfig, Path]]:
@@ -200,7 +204,7 @@ def settings_of(source: Path, data: str | None, *, resize: str | None = None, **
         return configure(data=data, resize=resize, **exporting)
     record = checked(source)
     name = record.data["name"]
-    if name not in DATA_SETS and (data is None or data_name(resolved_data(data)) != name):
+    if name not in DATA_SETS and data is None:
         raise ConfigError(
             f"{source}: its data set is {name}, which has no place of its own; say where: --data .../{name}"
         )
@@ -268,15 +272,14 @@ def data_of(
         return None
 
 
-def data_to_show(run: Run, *, data_dir: Path | None, observe: Observer) -> DataSet | None:
+def data_to_show(run: Run, *, moved: str | None, data_dir: Path | None, observe: Observer) -> DataSet | None:
     """Return the run's data set, or None, saying why, when it cannot be had and no folder was named for it."""
     from edgecnn import pipeline
 
-    config = pipeline.read_config(run)
     try:
-        return pipeline.load_data(config, data_dir=data_dir, observe=observe)
+        return pipeline.data_of_run(run, moved=moved, data_dir=data_dir, observe=observe)
     except EdgecnnError as error:
-        if data_dir is not None:
+        if data_dir is not None or moved is not None:
             raise
         say(f"test images are left out: {error}")
         return None

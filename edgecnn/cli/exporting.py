@@ -100,7 +100,12 @@ def export(
         Path | None,
         typer.Option("--out", help="Folder for what belongs to no run. Default: export.", show_default=False),
     ] = None,
-    data: Annotated[str | None, typer.Option("--data", help="Data set of a .keras file that has no record.")] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data", help="Data set of a .keras file that has no record; where a run's images lie, if moved."
+        ),
+    ] = None,
     resize: ResizeOption = None,
     data_dir: DataDirOption = None,
     max_drop: MaxDropOption = None,
@@ -287,11 +292,11 @@ def _model_of_run(asked: Asked, target: Target, run: Run) -> Path:
     from edgecnn import pipeline
     from edgecnn.cli import choose
 
-    choose.refuse({"--out": asked.out, "--data": asked.data, "--resize": asked.resize}, f"run {run.root} has its own")
+    choose.refuse({"--out": asked.out, "--resize": asked.resize}, f"run {run.root} has its own")
     recipe = asked.recipe or "baseline"
     say(f"exporting {recipe} of run {run.root}")
     choose.check_recipe(run, recipe)
-    options: dict[str, Any] = {**asked.exporting, "data_dir": asked.data_dir}
+    options: dict[str, Any] = {**asked.exporting, "moved": asked.data, "data_dir": asked.data_dir}
     with progress() as observe, pipeline.reopen(run, **options, observe=observe) as work:
         return pipeline.export(work, recipe=recipe, target=target, check=asked.check)
 

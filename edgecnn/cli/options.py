@@ -13,6 +13,10 @@ DataOption = Annotated[
     str,
     typer.Option("--data", help=f"Data set: {', '.join(DATA_SETS)}, or the path of your own (edgecnn data info PATH)."),
 ]
+MovedOption = Annotated[
+    str | None,
+    typer.Option("--data", help="Where the run's images lie now, if they were moved.", show_default=False),
+]
 ResizeOption = Annotated[
     str | None,
     typer.Option(

@@ -56,7 +56,7 @@ def print_comparison(path: Path) -> None:
     compared = json.loads(path.read_text())
     rows = [
         [
-            Path(row["arch"]).stem,
+            row["name"],
             f"{row['parameters']:,}",
             f"{row['top1'] * 100:.2f}",
             f"{row['log_loss']:.4f}",
@@ -71,7 +71,7 @@ def print_comparison(path: Path) -> None:
     if rows:
         print_table(headings, rows, text_columns=1)
     for row in compared["results"]:
-        print(f"{Path(row['arch']).stem}: {row['error'] or row['verdict']}")
+        print(f"{row['name']}: {row['error'] or row['verdict']}")
 
 
 def print_layers(found: Inspection) -> None:

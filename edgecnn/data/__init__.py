@@ -10,6 +10,7 @@ from edgecnn.config import DATA_SETS, data_name, resolved_data
 from edgecnn.data import csv_file, digits, fashion_mnist, folder, idx, mnist, numpy_files, pickled, two_digits
 from edgecnn.data.pixels import checked, resized_source
 from edgecnn.data.splits import SPLIT_SEED, DataSet, Source, Split, assemble, representative
+from edgecnn.data.watched import if_slow
 from edgecnn.errors import ConfigError, DataError
 
 __all__ = ["SPLIT_SEED", "DataSet", "Split", "load", "representative"]
@@ -60,20 +61,22 @@ def load(
 
 def _at(path: Path, resize: str | None, observe: Observer) -> Source:
     """Return what lies at `path`, by its suffix, or by what the folder holds."""
-    reading = partial(observe, f"read {path.name}")
+    reading = if_slow(partial(observe, f"read {path.name}"))
     if not path.exists():
         raise DataError(f"{path}: no such file or folder; expected {_KINDS}, or one of: {', '.join(sorted(DATA_SETS))}")
     if not path.is_dir():
         suffix = next((suffix for suffix in _BY_SUFFIX if path.name.lower().endswith(suffix)), None)
         if suffix is None:
             raise DataError(f"{path}: got {path.suffix or 'no suffix'}; expected {_KINDS}; save it as one of these")
-        return csv_file.read(path, observe=reading) if suffix == ".csv" else _BY_SUFFIX[suffix](path)
+        return _BY_SUFFIX[suffix](path, observe=reading)
     if idx.is_idx(path):
         return idx.read(path)
     if (path / "train.csv").is_file():
         return csv_file.read(path, observe=reading)
     if any(path.glob("*.npy")):
-        return numpy_files.read_npy(path)
+        return numpy_files.read_npy(path, observe=reading)
     if folder.is_folder_of_classes(path):
         return folder.read(path, resize=resize, observe=reading)
+    if folder.holds_images(path):
+        raise DataError(f"{path}: holds images of no class; expected a folder for each class; sort them into folders")
     raise DataError(f"{path}: holds neither folders nor files of these kinds; expected {_KINDS}; check the path")

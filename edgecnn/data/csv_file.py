@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 from edgecnn.data import store
 from edgecnn.data.arrays import from_parts
 from edgecnn.data.splits import Source
+from edgecnn.data.watched import ReadObserver, unobserved
 from edgecnn.errors import DataError
 
 LABEL_COLUMNS = ("label", "labels", "class", "target", "y")
 _LINES = 2048  # that are parsed at once
 
 
-def read(path: Path, *, observe: Callable[[int, int], None] = lambda done, total: None) -> Source:
+def read(path: Path, *, observe: ReadObserver = unobserved) -> Source:
     """Return the data set in a CSV file, or in train.csv and test.csv of a folder, both with labels.
 
     Images are square and of one channel. A file of numbers alone has no header and the label first. `observe` is called
@@ -32,7 +33,7 @@ def read(path: Path, *, observe: Callable[[int, int], None] = lambda done, total
     return from_parts(parts, where=str(path))
 
 
-def _table(path: Path, observe: Callable[[int, int], None]) -> tuple[NDArray[Any], NDArray[Any]]:
+def _table(path: Path, observe: ReadObserver) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return the pixels [N, columns] and labels [N] of one file."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -64,14 +65,14 @@ def _label_column(header: Sequence[str], path: Path) -> int:
     found = [i for i, name in enumerate(header) if name.strip().lower() in LABEL_COLUMNS]
     if len(found) != 1:
         raise DataError(
-            f"{path}: {len(found)} label columns among {', '.join(header[:3])}, ...; expected one of "
+            f"{path}: {len(found)} label columns among {', '.join(header[:3])[:40]}, ...; expected one of "
             f"{', '.join(LABEL_COLUMNS)}; name it label (a test set without labels cannot be measured)"
         )
     return found[0]
 
 
 def _parsed(
-    lines: Iterator[str], rows: int, columns: int, at: int, path: Path, observe: Callable[[int, int], None]
+    lines: Iterator[str], rows: int, columns: int, at: int, path: Path, observe: ReadObserver
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return pixels and labels of lines behind the header; pixels are bytes where all are whole, from 0 to 255."""
     pixels: NDArray[Any] = store.allocate((rows, columns - 1))

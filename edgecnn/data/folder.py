@@ -21,8 +21,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from edgecnn.config import parse_size
 from edgecnn.data import store
-from edgecnn.data.pixels import fitted
 from edgecnn.data.splits import TEST_FRACTION, Source, Split
+from edgecnn.data.watched import ReadObserver, unobserved
+from edgecnn.device.preprocessing.stretch import Shape, channels_of, draft, fitted, plain
 from edgecnn.errors import DataError
 
 T = TypeVar("T")
@@ -32,14 +33,9 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".pgm", ".ppm", ".webp")
 UNREADABLE_SHARE = 0.01  # of the files may be unreadable; with more of them something else is wrong
 _FORMATS = ("PNG", "JPEG", "BMP", "PPM", "WEBP")
 _SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-_GRAY = ("1", "L", "LA", "I", "I;16")
 _ORIENTATION = 0x0112  # in EXIF; from 5 on it swaps height and width
 _SHOWN = 5  # files or sizes in an error
 _BATCH = 64  # files a thread reads between two steps of the progress bar
-
-Shape = tuple[int, int, int]  # height, width, channels
-# Called with (steps done, steps in all); for progress bars.
-ReadObserver = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -53,7 +49,7 @@ class _Listing:
         return _Listing([file for file, own in zip(self.files, mask, strict=True) if own], self.labels[mask])
 
 
-def read(root: Path, *, resize: str | None = None, observe: ReadObserver = lambda done, total: None) -> Source:
+def read(root: Path, *, resize: str | None = None, observe: ReadObserver = unobserved) -> Source:
     """Return the images below `root`; a fixed fifth of every class is the test split where there is none.
 
     Images are turned as their EXIF says and, with `resize`, stretched to that size; without it all must have one.
@@ -87,7 +83,7 @@ def is_folder_of_classes(root: Path) -> bool:
 def _listed(root: Path) -> tuple[dict[str, _Listing], tuple[str, ...]]:
     """Return the files of train, test and perhaps val, and the names of the classes."""
     folders = _folders(root)
-    has_splits = {path.name.lower() for path in folders} <= set(_SPLITS) and folders[0].name.lower() == "train"
+    has_splits = _are_splits(folders, root)
     parts: dict[str, dict[str, list[Path]]] = {}
     for folder in folders if has_splits else [root]:
         split = _SPLITS[folder.name.lower()] if has_splits else "train"
@@ -101,6 +97,28 @@ def _listed(root: Path) -> tuple[dict[str, _Listing], tuple[str, ...]]:
     if "test" not in listings:
         listings["train"], listings["test"] = _with_test(listings["train"])
     return listings, tuple(names)
+
+
+def _are_splits(folders: Sequence[Path], root: Path) -> bool:
+    """Return whether these folders are splits, not classes; raises `DataError` for splits without train or with more.
+
+    A class may be called test; it has images in it, where a split has folders.
+    """
+    names = {path.name.lower() for path in folders}
+    if "train" in names and names <= set(_SPLITS):
+        return True
+    found = [path for path in folders if path.name.lower() in _SPLITS]
+    if not found or not all(_folders(path) and not holds_images(path) for path in found):
+        return False
+    if "train" not in names:
+        raise DataError(f"{root}: {found[0].name} without train; expected a folder train beside it; add it")
+    more = next(path.name for path in folders if path not in found)
+    raise DataError(f"{root}: {more} beside train; expected train, val and test alone; move it away")
+
+
+def holds_images(folder: Path) -> bool:
+    """Return whether images lie in `folder` itself, not in a folder of a class."""
+    return any(path.suffix.lower() in SUFFIXES for path in folder.iterdir())
 
 
 def _folders(root: Path) -> list[Path]:
@@ -206,16 +224,9 @@ def _look(file: Path) -> Shape | str:
         with Image.open(file, formats=_FORMATS) as image:
             width, height = image.size
             turned = "exif" in image.info and image.getexif().get(_ORIENTATION, 1) >= 5
-            return (width, height, _channels(image)) if turned else (height, width, _channels(image))
+            return (width, height, channels_of(image)) if turned else (height, width, channels_of(image))
     except Exception as error:  # Pillow raises almost anything for a damaged file
         return _reason(error)
-
-
-def _channels(image: Image.Image) -> int:
-    if image.mode == "P":
-        colours = np.array(image.getpalette() or [0, 0, 0]).reshape(-1, 3)
-        return 1 if (colours == colours[:, :1]).all() else 3
-    return 1 if image.mode in _GRAY else 3
 
 
 def _reason(error: Exception) -> str:
@@ -271,27 +282,13 @@ def _decode(job: tuple[Path, NDArray[np.uint8]], *, known: Iterable[Path]) -> st
         return None
     try:
         with Image.open(file, formats=_FORMATS) as image:
-            if image.format == "JPEG":
-                side = 2 * max(place.shape[:2])  # a large photo need not be decoded in full to be made small
-                image.draft(None, (side, side))
+            shape = (place.shape[0], place.shape[1], place.shape[2])
+            draft(image, shape)
             turned = ImageOps.exif_transpose(image) if "exif" in image.info else image
-            place[:] = fitted(_plain(turned), (place.shape[0], place.shape[1], place.shape[2]))
+            place[:] = fitted(plain(turned), shape)
     except Exception as error:  # as in _look
         return _reason(error)
     return None
-
-
-def _plain(image: Image.Image) -> Image.Image:
-    """Return an image of any mode in mode L or RGB."""
-    if image.mode in ("L", "RGB"):
-        return image
-    if image.mode in ("I", "I;16"):  # 16 bits a pixel
-        return Image.fromarray((np.asarray(image).astype(np.int64).clip(0, 65535) >> 8).astype(np.uint8))
-    gray = _channels(image) == 1
-    if image.mode in ("LA", "RGBA", "PA") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("L" if gray else "RGB")
 
 
 def _check_share(left_out: Sequence[str], files: int, root: Path) -> None:

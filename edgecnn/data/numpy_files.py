@@ -15,17 +15,21 @@ from numpy.typing import NDArray
 from edgecnn.data import store
 from edgecnn.data.arrays import from_arrays, role_of
 from edgecnn.data.splits import Source
+from edgecnn.data.watched import ReadObserver, bytes_of, opened, unobserved
 from edgecnn.errors import DataError
 
 _BLOCK_BYTES = 1 << 20
 _MOST_BYTES = 1 << 44  # more is a damaged header
 
 
-def read_npz(path: Path) -> Source:
-    """Return the data set in an .npz file, packed or not; the names are those of `arrays.from_arrays`."""
+def read_npz(path: Path, *, observe: ReadObserver = unobserved) -> Source:
+    """Return the data set in an .npz file, packed or not; the names are those of `arrays.from_arrays`.
+
+    `observe` is called with (bytes read, bytes in all).
+    """
     arrays = {}
     try:
-        with zipfile.ZipFile(path) as archive:
+        with bytes_of([path], observe) as count, opened(path, count) as packed, zipfile.ZipFile(packed) as archive:
             for name in archive.namelist():
                 with archive.open(name) as file:
                     arrays[name.removesuffix(".npy")] = _array(file, where=f"{path}: {name}")
@@ -36,14 +40,18 @@ def read_npz(path: Path) -> Source:
     return from_arrays(arrays, where=str(path))
 
 
-def read_npy(path: Path) -> Source:
-    """Return the data set of the .npy files in a folder, or beside one: images.npy and labels.npy, and the like."""
+def read_npy(path: Path, *, observe: ReadObserver = unobserved) -> Source:
+    """Return the data set of the .npy files in a folder, or beside one: images.npy and labels.npy, and the like.
+
+    `observe` is called with (bytes read, bytes in all).
+    """
     folder = path if path.is_dir() else path.parent
+    files = [file for file in sorted(folder.glob("*.npy")) if role_of(file.stem) or file.stem == "class_names"]
     arrays = {}
-    for file in sorted(folder.glob("*.npy")):
-        if role_of(file.stem) or file.stem == "class_names":
+    with bytes_of(files, observe) as count:
+        for file in files:
             try:
-                with file.open("rb") as content:
+                with opened(file, count) as content:
                     arrays[file.stem] = _array(content, where=str(file))
             except OSError as error:
                 raise DataError(f"{file}: cannot read ({error.strerror or error}); check the path") from None

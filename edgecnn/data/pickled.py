@@ -21,6 +21,7 @@ from edgecnn.data import store
 from edgecnn.data.arrays import Stored, from_arrays, from_parts
 from edgecnn.data.csv_file import LABEL_COLUMNS
 from edgecnn.data.splits import Source
+from edgecnn.data.watched import ReadObserver, bytes_of, opened, unobserved
 from edgecnn.device.runtimes.quiet import quiet
 from edgecnn.errors import DataError
 
@@ -75,14 +76,15 @@ class _Unpickler(pickle.Unpickler):
         raise DataError(f"{self._where}: refers to objects outside of the file; save the arrays with numpy.savez")
 
 
-def read(path: Path) -> Source:
+def read(path: Path, *, observe: ReadObserver = unobserved) -> Source:
     """Return the data set in a pickle, gzipped or not.
 
     A data frame has a label column (`LABEL_COLUMNS`) and a column a pixel, or one whose cells are the images. A dict
     has arrays by the names of `arrays.from_arrays`; a tuple has (images, labels) for train and test, or train, val and
-    test. The file is read into memory whole. Raises `DataError` for other content, and for a name that could run code.
+    test. The file is read into memory whole. Raises `DataError` for other content, and for a name that could run
+    code. `observe` is called with (bytes read, bytes in all).
     """
-    content = _unpickled(path)
+    content = _unpickled(path, observe)
     try:
         if isinstance(content, _Node) and content.name == "DataFrame":
             return from_parts({"train": _split_frame(_columns(content), str(path))}, where=str(path))
@@ -105,11 +107,12 @@ def read(path: Path) -> Source:
     )
 
 
-def _unpickled(path: Path) -> Any:
+def _unpickled(path: Path, observe: ReadObserver) -> Any:
     try:
-        # Python prints to stderr where a bytearray is cut off, besides raising.
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file, quiet():
-            return _Unpickler(file, str(path)).load()
+        with bytes_of([path], observe) as count, opened(path, count) as file:
+            packed = gzip.GzipFile(fileobj=file) if path.suffix == ".gz" else file
+            with quiet():  # Python prints to stderr where a bytearray is cut off, besides raising
+                return _Unpickler(packed, str(path)).load()
     except DataError:
         raise
     except OSError as error:

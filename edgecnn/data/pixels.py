@@ -13,10 +13,10 @@ from PIL import Image
 from edgecnn.config import parse_size
 from edgecnn.data import store
 from edgecnn.data.splits import Source, Split
+from edgecnn.device.preprocessing.stretch import fitted
 from edgecnn.errors import DataError
 
 _CHANNELS = (1, 3)
-_MODES = {1: "L", 3: "RGB"}
 
 
 def as_images(array: NDArray[Any], *, where: str) -> NDArray[np.uint8]:
@@ -83,7 +83,7 @@ def as_labels(column: NDArray[Any], *, where: str) -> NDArray[Any]:
     if column.ndim == 2 and column.shape[1] == 1:
         column = column[:, 0]
     if column.ndim != 1:
-        raise DataError(f"{where}: labels are {list(column.shape)}; expected one a row, [N]")
+        raise DataError(f"{where}: labels are {list(column.shape)}; expected one a row, [N]; store each image's class")
     if column.dtype.kind == "O":
         column = _from_objects(column, where)
     if column.dtype.kind == "S":
@@ -185,13 +185,3 @@ def resized_source(source: Source, size: str | None) -> Source:
     change: Callable[[Split], Split] = lambda split: Split(resized(split.images, size), split.labels)  # noqa: E731
     validation = None if source.validation is None else change(source.validation)
     return source._replace(train=change(source.train), validation=validation, test=change(source.test))
-
-
-def fitted(picture: Image.Image, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
-    """Return a picture of mode L or RGB as uint8 of `shape`, stretched to it (bilinear, with antialiasing)."""
-    height, width, channels = shape
-    if picture.mode != _MODES[channels]:
-        picture = picture.convert(_MODES[channels])
-    if picture.size != (width, height):
-        picture = picture.resize((width, height), Image.Resampling.BILINEAR)
-    return np.asarray(picture).reshape(shape)

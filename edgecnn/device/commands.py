@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,8 +15,11 @@ from edgecnn.device.files import C_LIBRARY, LIBRARY
 from edgecnn.device.quick import quick_reader
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from edgecnn.device.predictor import PlacedPrediction, Prediction, Predictor, Watch
-    from edgecnn.device.preprocessing.paper import Gray
+    from edgecnn.device.preprocessing.sight import Source
     from edgecnn.device.stop import Stop
 
 NOTHING = "-"  # in place of a label, where no digit is seen
@@ -69,8 +72,8 @@ def _check_can_be_read(image: Path) -> None:
     """Raise `ImageError` for a picture that a C library does not read alone, where what it needs is not installed."""
     if image.exists() and not (find_spec("numpy") and find_spec("PIL")):
         raise ImageError(
-            f"{image}: not a PGM, PNG or .raw file of 28x28 pixels in MNIST's shape; {LIBRARY} alone reads no other; "
-            f"run: pip install numpy pillow"
+            f"{image}: not a PGM, PNG or .raw file that {LIBRARY} alone reads (of the model's size and opaque, a digit "
+            f"in MNIST's shape); run: pip install numpy pillow"
         )
 
 
@@ -120,13 +123,15 @@ def watch_camera(
     from edgecnn.device.camera import frames
 
     last = None
-    with _counting(model, stats, warn) as count, frames(camera) as found:
+    with ExitStack() as stack:
+        count = stack.enter_context(_counting(model, stats, warn))
         predictor = _predictor(model, runtime=runtime, threads=threads, watch=count)
-        for number, gray in enumerate(found):
-            answer, line = _frame(predictor, number, gray, as_json)
+        found = stack.enter_context(frames(camera, in_color=predictor.shape[2] == 3))
+        for number, frame in enumerate(found):
+            answer, line = _frame(predictor, number, frame, as_json)
             if as_json or answer != last:
                 if show is not None and answer != NOTHING:
-                    _draw_steps(Path("camera"), gray, answer, show)
+                    _draw_steps(predictor, frame, Path("camera"), answer, show)
                 yield line
             last = answer
             if stop.wait(0):
@@ -143,9 +148,9 @@ def serve_predictions(
         return serve(_predictor(model, runtime=runtime, threads=threads, watch=count), address, say=say)
 
 
-def _frame(predictor: Predictor, number: int, gray: Gray, as_json: bool) -> tuple[str, str]:
+def _frame(predictor: Predictor, number: int, frame: NDArray[np.uint8], as_json: bool) -> tuple[str, str]:
     """Return the answer to a frame, and the line that says it."""
-    name, prediction = f"frame-{number}", predictor.predict(gray)
+    name, prediction = f"frame-{number}", predictor.predict(frame)
     answer = prediction.label if prediction.accepted else NOTHING
     if as_json or prediction.accepted:
         return answer, _line(predictor, name, prediction, as_json)
@@ -174,11 +179,9 @@ def _lines(predictor: Predictor, image: Path, *, as_json: bool, segment: bool, s
 def _digit(predictor: Predictor, image: Path, as_json: bool, show: Path | None) -> Iterator[str]:
     prediction = predictor.predict(image)
     if show is not None:
-        from edgecnn.device.preprocessing.pictures import read_gray
-
         refused = f", rejected: {prediction.reason}" if prediction.reason else ""
         answer = f"{prediction.label}, probability {prediction.probability:.3f}{refused}"
-        _draw_steps(image, read_gray(image), answer, show)
+        _draw_steps(predictor, image, image, answer, show)
     yield _line(predictor, str(image), prediction, as_json)
 
 
@@ -195,10 +198,10 @@ def _said(image: str, values: dict[str, Any], runtime: str, as_json: bool) -> st
     return f"{_one_field(image)}\t{_told(values)}"
 
 
-def _draw_steps(image: Path, gray: Gray, answer: str, show: Path) -> None:
+def _draw_steps(predictor: Predictor, source: Source, name: Path, answer: str, show: Path) -> None:
     from edgecnn.device.preprocessing import show as drawing
 
-    drawing.save(drawing.contact_sheet(drawing.steps(gray), f"{image.name}: {answer}"), drawing.place(show, image))
+    drawing.save(drawing.contact_sheet(predictor.steps(source), f"{name.name}: {answer}"), drawing.place(show, name))
 
 
 def _page(predictor: Predictor, image: Path, as_json: bool, show: Path | None) -> Iterator[str]:
@@ -207,6 +210,7 @@ def _page(predictor: Predictor, image: Path, as_json: bool, show: Path | None) -
     from edgecnn.device.preprocessing.pictures import read_gray
     from edgecnn.device.preprocessing.segment import find_digits
 
+    predictor.check_reads_digits("--segment")
     gray = read_gray(image)
     page = find_digits(gray)
     digits = predictor.read(page)

@@ -10,21 +10,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecnn.device.errors import ImageError, ModelError, NoInkError
+from edgecnn.device.errors import ImageError, ModelError
 from edgecnn.device.files import check_contract, labels_of, read_record
 from edgecnn.device.prediction import check_probabilities, timed
-from edgecnn.device.preprocessing.canonical import checked_gray
-from edgecnn.device.preprocessing.digit import SIDE
-from edgecnn.device.preprocessing.mnist import look
-from edgecnn.device.preprocessing.plain import read_plain
+from edgecnn.device.preprocessing.digit import are_digits
+from edgecnn.device.preprocessing.sight import Source, read_gray, sight_of
 from edgecnn.device.runtimes.loader import LoadedModel, TensorSpec, load
 from edgecnn.device.trust.decision import calibrated, much_smaller, read_decision, reasons_to_refuse
-from edgecnn.device.trust.refusal import SEVERAL, SMALL
+from edgecnn.device.trust.refusal import SMALL
 
 if TYPE_CHECKING:
     from edgecnn.device.preprocessing.segment import Page
-
-INPUT_SHAPE = (SIDE, SIDE, 1)
 
 
 @dataclass(frozen=True)
@@ -63,9 +59,11 @@ class Predictor:
     """Classifies images with one model file.
 
     Input and output types, scale and zero point are read from the model; class names from the record beside it or the
-    model itself, else they are "0", "1", ...; and when to trust it from the record. `watch` is called with the
-    canonical image and the prediction made of it, each time. Raises `ModelError` when the model does not take a
-    28x28x1 image.
+    model itself, else they are "0", "1", ...; and when to trust it from the record. A model of 28x28 gray pixels and
+    the classes "0" to "9" reads digits, which are found in a picture of any size and brought into MNIST's shape; for
+    any other a picture is stretched to its input. `watch` is called with the pixels that the network saw, uint8 [H, W]
+    or [H, W, 3], and the prediction made of them, each time. Raises `ModelError` when the model does not take one gray
+    or RGB image.
     """
 
     def __init__(
@@ -82,33 +80,64 @@ class Predictor:
         record = read_record(path)
         self.labels = labels_of(path, self.output.shape[1], record, self.model.labels)
         check_contract(path, self.input.shape, self.input.dtype, record)
+        height, width, channels = self.input.shape[1:]
+        self.shape = (height, width, channels)
+        self.reads_digits = are_digits(self.shape, self.labels)
+        self._sight = sight_of(self.shape, digits=self.reads_digits)
         self._encoding = input_encoding(self.input)
         self._decision = read_decision(record, classes=len(self.labels), where=path)
         self._watch = watch
 
-    def predict(self, image: str | Path | NDArray[np.uint8]) -> Prediction:
-        """Return the prediction for an image file, or for a uint8 array [H, W] of any size."""
+    def predict(self, image: Source) -> Prediction:
+        """Return the prediction for an image file, or for a uint8 array [H, W] or [H, W, 3] of any size.
+
+        What reads digits takes no colors in an array.
+        """
         return self.look(image)[0]
 
-    def look(self, image: str | Path | NDArray[np.uint8]) -> tuple[Prediction, NDArray[np.uint8]]:
-        """Return the same prediction as `predict`, and the uint8 [28, 28] that the network saw."""
+    def look(self, image: Source, *, max_pixels: int | None = None) -> tuple[Prediction, NDArray[np.uint8]]:
+        """Return the same prediction as `predict`, and what the network saw: uint8 [H, W] or [H, W, 3].
+
+        Raises `ImageSizeError` for a file of more than `max_pixels`, before it is decoded.
+        """
         timings_us: dict[str, float] = {}
         with timed(timings_us, "read"):
-            gray = _gray(image)
+            picture = self._sight.read(image, max_pixels)
         with timed(timings_us, "preprocess"):
-            try:
-                pixels, is_one_of_several = look(gray)
-            except NoInkError:
-                pixels, is_one_of_several = np.zeros((SIDE, SIDE), np.uint8), False
-        return self._prediction(pixels, timings_us, refused=SEVERAL if is_one_of_several else ""), pixels
+            pixels, refused = self._sight.see(picture)
+        return self._prediction(pixels, timings_us, refused=refused), pixels
 
-    def predict_page(self, image: str | Path | NDArray[np.uint8]) -> list[PlacedPrediction]:
+    def see(self, image: Source) -> NDArray[np.uint8]:
+        """Return what the network would see of an image, uint8 [H, W] or [H, W, 3]; nothing is predicted."""
+        return self._sight.see(self._sight.read(image, None))[0]
+
+    def steps(self, image: Source) -> list[tuple[str, NDArray[np.uint8]]]:
+        """Return a title and a picture for every step from an image to what the network sees."""
+        from edgecnn.device.preprocessing import show
+
+        picture = self._sight.read(image, None)
+        if self.reads_digits:
+            return show.steps(picture)
+        return show.stretched_steps(np.asarray(picture), self._sight.see(picture)[0])
+
+    def predict_page(self, image: Source) -> list[PlacedPrediction]:
         """Return a prediction for each of several digits, rows from top to bottom and each from left to right."""
         from edgecnn.device.preprocessing.segment import (
             find_digits,  # a start that reads single digits need not pay for it
         )
 
-        return self.read(find_digits(_gray(image)))
+        self.check_reads_digits("predict_page")
+        return self.read(find_digits(read_gray(image)))
+
+    def check_reads_digits(self, asked: str) -> None:
+        """Raise `ModelError` for a model of other images than digits, which cannot do what was `asked`."""
+        if not self.reads_digits:
+            size = "x".join(map(str, self.shape))
+            some = ", ".join(self.labels[:3]) + (", ..." if len(self.labels) > 3 else "")
+            raise ModelError(
+                f"{asked}: {self.model.path} reads images of {size} in {len(self.labels)} classes ({some}); "
+                f"digits on a page are for models of 28x28x1 in the classes 0 to 9; leave it out"
+            )
 
     def read(self, page: Page) -> list[PlacedPrediction]:
         """Return a prediction for each digit found on a page, in its order."""
@@ -119,14 +148,14 @@ class Predictor:
             read = [replace(p, accepted=False, reason=SMALL) if s else p for p, s in zip(read, is_small, strict=True)]
         return [PlacedPrediction(found.row, found.box, p) for found, p in zip(page.digits, read, strict=True)]
 
-    def predict_batch(self, images: Sequence[str | Path | NDArray[np.uint8]]) -> list[Prediction]:
+    def predict_batch(self, images: Sequence[Source]) -> list[Prediction]:
         """Return a prediction per image, in order."""
         return [self.predict(image) for image in images]
 
     def _prediction(self, pixels: NDArray[np.uint8], timings_us: dict[str, float], *, refused: str = "") -> Prediction:
-        """Return the prediction for one canonical image uint8 [28, 28], `refused` for a reason or judged here."""
+        """Return the prediction for what the network is to see, `refused` for a reason or judged here."""
         with timed(timings_us, "infer"):
-            raw = self.probabilities(pixels[None, :, :, None])
+            raw = self.probabilities(pixels.reshape(1, *self.shape))
         check_probabilities(float(raw.min()), float(raw.max()), float(raw.sum()), model=self.model.path)
         with timed(timings_us, "judge"):
             probabilities = calibrated(raw, self._decision)
@@ -139,44 +168,33 @@ class Predictor:
         return prediction
 
     def probabilities(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return the network's own class probabilities [N, classes] of canonical images uint8 [N, 28, 28, 1].
+        """Return the network's own class probabilities [N, classes] of uint8 [N, H, W, C] in its own size.
 
         One inference each, and not calibrated.
         """
-        encoded = self.encode(pixels)
-        raw = np.concatenate([self.model.invoke([encoded[i : i + 1]])[0] for i in range(len(encoded))])
-        return decode_output(raw, self.output)
+        raw = [self.model.invoke([self.encode(pixels[i : i + 1])])[0] for i in range(len(pixels))]
+        return decode_output(np.concatenate(raw), self.output)
 
     def encode(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
-        """Return canonical images uint8 [N, 28, 28, 1] as the model's input type; raises `ImageError` for others."""
-        if pixels.shape[1:] != INPUT_SHAPE or pixels.dtype != np.uint8:
-            raise ImageError(f"pixels: {pixels.dtype} {list(pixels.shape)}; expected uint8 [N, 28, 28, 1]")
+        """Return uint8 [N, H, W, C] as the model's input type; raises `ImageError` for another size or type."""
+        if pixels.shape[1:] != self.shape or pixels.dtype != np.uint8:
+            expected = ", ".join(map(str, self.shape))
+            raise ImageError(f"pixels: {pixels.dtype} {list(pixels.shape)}; expected uint8 [N, {expected}]")
         encoded: NDArray[Any] = self._encoding[pixels]
         return encoded
 
 
-def _gray(image: str | Path | NDArray[np.uint8]) -> NDArray[np.uint8]:
-    if not isinstance(image, str | Path):
-        return checked_gray(np.asarray(image))
-    plain = read_plain(Path(image))
-    if plain is not None:
-        width, height, levels = plain
-        return np.frombuffer(levels, np.uint8).reshape(height, width)
-    from edgecnn.device.preprocessing.pictures import (
-        read_gray,  # Pillow, which takes longer to import than a digit to be read
-    )
-
-    return read_gray(Path(image))
-
-
 def image_classifier(model: LoadedModel) -> tuple[TensorSpec, TensorSpec]:
-    """Return input and output of a model that maps one 28x28x1 image to a row of scores; else `ModelError`."""
+    """Return input and output of a model that maps one gray or RGB image to a row of scores; else `ModelError`."""
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         found = f"{len(model.inputs)} inputs and {len(model.outputs)} outputs"
         raise ModelError(f"{model.path}: {found}; expected one of each; give an image classifier")
     shape, scores = model.inputs[0].shape, model.outputs[0].shape
-    if len(shape) != 4 or shape[1:] != INPUT_SHAPE or shape[0] not in (1, -1):
-        raise ModelError(f"{model.path}: input is {list(shape)}; expected [1, 28, 28, 1]; give a model for such images")
+    is_image = len(shape) == 4 and shape[0] in (1, -1) and min(shape[1:]) > 0 and shape[3] in (1, 3)
+    if not is_image:
+        raise ModelError(
+            f"{model.path}: input is {list(shape)}; expected [1, height, width, 1 or 3]; give a model of such images"
+        )
     if len(scores) != 2 or scores[1] < 2:
         raise ModelError(f"{model.path}: output is {list(scores)}; expected [1, classes]; give a classifier")
     return model.inputs[0], model.outputs[0]

@@ -1,4 +1,7 @@
-"""The short way: a small plain picture of a digit in MNIST's shape, read by the model's C library, without numpy."""
+"""The short way: a small plain picture that a model's C library takes as it is, read without numpy.
+
+That is a digit in MNIST's shape; for a model of other gray images, a picture of its input's size.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from typing import Any
 
 from edgecnn.device.files import C_LIBRARY, check_contract, labels_of, read_model, read_record, vouched_for
 from edgecnn.device.prediction import check_probabilities, timed
-from edgecnn.device.preprocessing.digit import SIDE, canonical_levels
+from edgecnn.device.preprocessing.digit import are_digits, canonical_levels
 from edgecnn.device.preprocessing.plain import read_plain
 from edgecnn.device.runtimes.library import Library, Quantized, library_of
 
@@ -30,29 +33,31 @@ def quick_reader(model: Path, runtime: str | None) -> Quick | None:
 
     vouched_for(model, read_model(model))
     library = Library(path)
-    if library.input.shape != (1, SIDE, SIDE, 1) or not library.input.scale:
+    shape = library.input.shape[1:]
+    if len(shape) != 3 or shape[2] != 1 or not library.input.scale:
         return None
+    height, width, _ = shape
     record = read_record(model)
     labels = labels_of(model, library.output.shape[1], record, library.labels)
     check_contract(model, library.input.shape, library.input.dtype, record)
     decision = read_plain_decision(record, classes=len(labels), where=model)
-    stored = stored_pixels(library.input)
+    stored, digits = stored_pixels(library.input), are_digits(shape, labels)
 
     def read(image: Path) -> dict[str, Any] | None:
         timings_us: dict[str, float] = {}
         with timed(timings_us, "read"):
-            plain = read_plain(image)
-        if plain is None or plain[:2] != (SIDE, SIDE):
+            plain = read_plain(image, opaque=not digits)
+        if plain is None or plain[:2] != (width, height):
             return None
         with timed(timings_us, "preprocess"):
-            levels = canonical_levels(plain[2])
+            levels = canonical_levels(plain[2]) if digits else plain[2]
         if levels is None:
             return None
         with timed(timings_us, "infer"):
             raw = real_values(library.scores(levels.translate(stored)), library.output)
         check_probabilities(min(raw), max(raw), sum(raw), model=model)
         with timed(timings_us, "judge"):
-            probabilities, reason = judged(levels, raw, labels, decision)
+            probabilities, reason = judged(levels, raw, labels, decision, digits=digits)
         best = max(probabilities)
         return {
             "label": labels[probabilities.index(best)],

@@ -1,7 +1,8 @@
 """``predict.pyz --self-test``: is the bundle whole, and does this board compute what the workstation computed?
 
-The picture of a bundle, `selftest.png`, is brought into 28x28 and compared with `selftest.raw`, what it became on the
-workstation; the scores of those pixels, and of their turned and mirrored copies, with those in `selftest.json`.
+The picture of a bundle, `selftest.png`, is brought into the model's size and compared with `selftest.raw`, what it
+became on the workstation; the scores of those pixels, and of their turned and mirrored copies, with those in
+`selftest.json`.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def self_test(folder: Path, *, runtime: str | None = None, threads: int = 1) -> 
 
     expected = _expected(folder)
     predictor = Predictor(folder / expected["model"], runtime=runtime, threads=threads)
-    yield _check_pixels(folder)
+    yield _check_pixels(folder, predictor)
     yield _check_scores(folder, predictor, expected)
     yield "computes what the workstation computed"
 
@@ -79,13 +80,18 @@ def _check_sum(path: Path, expected: str) -> None:
 
 
 def views(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return an image uint8 [28, 28] in its eight turned and mirrored copies, [8, 28, 28, 1], itself first.
+    """Return an image uint8 [H, W] or [H, W, 3] in its turned and mirrored copies, [N, H, W, C], itself first.
 
-    A network is sure of a digit that stands as it should, and rounding hardly shows there; of the copies it is not.
+    A square has eight, another image four. A network is sure of a digit that stands as it should, and rounding hardly
+    shows there; of the copies it is not. Of a color image each channel is another copy, for the picture may be gray.
     """
     import numpy as np
 
-    return np.stack([np.rot90(side, turns) for side in (pixels, pixels[:, ::-1]) for turns in range(4)])[..., None]
+    quarters = (0, 1, 2, 3) if pixels.shape[0] == pixels.shape[1] else (0, 2)
+    copies = np.stack([np.rot90(side, turns) for side in (pixels, pixels[:, ::-1]) for turns in quarters])
+    if copies.ndim == 3:
+        return copies[..., None]
+    return np.stack([np.roll(copies[..., channel], -channel, axis=0) for channel in range(copies.shape[3])], axis=-1)
 
 
 def _expected(folder: Path) -> dict[str, Any]:
@@ -103,26 +109,24 @@ def _expected(folder: Path) -> dict[str, Any]:
         ) from None
 
 
-def _check_pixels(folder: Path) -> str:
+def _check_pixels(folder: Path, predictor: Predictor) -> str:
     import numpy as np
 
-    from edgecnn.device.preprocessing.mnist import to_mnist
-    from edgecnn.device.preprocessing.pictures import read_gray
-
-    got = to_mnist(read_gray(folder / IMAGE)).astype(int)
-    difference = int(np.abs(got - _pixels(folder)).max())
+    got = predictor.see(folder / IMAGE).astype(int)
+    difference = int(np.abs(got - _pixels(folder, predictor)).max())
+    size = "x".join(map(str, got.shape))
     if difference > PIXEL_TOLERANCE:
         raise DifferenceError(
-            f"{folder / IMAGE}: its 28x28 pixels differ by up to {difference} of 255 from the workstation's, tolerance "
-            f"{PIXEL_TOLERANCE}; Pillow or numpy computes something else here: install those of requirements.txt"
+            f"{folder / IMAGE}: its {size} pixels differ by up to {difference} of 255 from the workstation's, "
+            f"tolerance {PIXEL_TOLERANCE}; Pillow or numpy computes something else here: install requirements.txt"
         )
-    return f"{IMAGE}: 28x28 pixels, largest difference {difference} of 255, tolerance {PIXEL_TOLERANCE}"
+    return f"{IMAGE}: {size} pixels, largest difference {difference} of 255, tolerance {PIXEL_TOLERANCE}"
 
 
 def _check_scores(folder: Path, predictor: Predictor, expected: dict[str, Any]) -> str:
     import numpy as np
 
-    got = predictor.probabilities(views(_pixels(folder)))
+    got = predictor.probabilities(views(_pixels(folder, predictor)))
     wanted = expected["scores"]
     if wanted.shape != got.shape:
         raise DeviceError(
@@ -143,12 +147,7 @@ def _check_scores(folder: Path, predictor: Predictor, expected: dict[str, Any]) 
     return f"{where}: {len(got)} images, {said}"
 
 
-def _pixels(folder: Path) -> NDArray[np.uint8]:
-    import numpy as np
+def _pixels(folder: Path, predictor: Predictor) -> NDArray[np.uint8]:
+    from edgecnn.device.preprocessing.sight import pixels_of
 
-    from edgecnn.device.preprocessing.digit import SIDE
-
-    content = (folder / PIXELS).read_bytes()
-    if len(content) != SIDE * SIDE:
-        raise DeviceError(f"{folder / PIXELS}: {len(content)} bytes; expected 28x28; export the bundle again")
-    return np.frombuffer(content, np.uint8).reshape(SIDE, SIDE)
+    return pixels_of((folder / PIXELS).read_bytes(), predictor.shape, where=f"{folder / PIXELS}")

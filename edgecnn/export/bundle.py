@@ -115,7 +115,7 @@ If something does not work: `python3 predict.pyz --doctor`. All options: `python
 | `{model}`, `{model}.json` | the model, and its record: hash, origin, figures |
 {in_c if has_c else ""}| `labels.txt` | the classes in the model's order, one a line |
 | `requirements.txt` | what pip is to install |
-| `selftest.png`, `.raw`, `.json` | a picture, its 28x28 pixels, the scores to expect |
+| `selftest.png`, `.raw`, `.json` | a picture, the pixels the network sees of it, the scores to expect |
 | `{SUMS}` | checksums of all of these |
 
 Exit codes: 0 done; 1 the self-test found other scores; 2 bad input or something missing; 130 interrupted.

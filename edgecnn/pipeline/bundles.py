@@ -104,11 +104,9 @@ def _model_files(model: Path) -> dict[str, bytes]:
 def _self_test_files(predictor: Predictor, record: Record) -> dict[str, bytes]:
     """Return a picture, its pixels, and the scores that this machine computes for them and their copies."""
     from edgecnn.device import selftest
-    from edgecnn.device.preprocessing.mnist import to_mnist
-    from edgecnn.device.preprocessing.pictures import read_gray
 
     picture = artifact.for_the_board(_IMAGE)
-    pixels = to_mnist(read_gray(picture))
+    pixels = predictor.see(picture)
     scores = predictor.probabilities(selftest.views(pixels))
     expected = {
         "model": predictor.model.path.name,

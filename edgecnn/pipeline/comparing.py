@@ -8,10 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from edgecnn import artifact, extras
+from edgecnn import artifact, extras, zoo
 from edgecnn.artifact import Run
-from edgecnn.config import RunConfig
-from edgecnn.errors import GateError
+from edgecnn.config import RunConfig, arch_name, data_name
+from edgecnn.errors import ConfigError, GateError
 from edgecnn.pipeline.training import train
 from edgecnn.pipeline.workspace import Observer, Workspace, begin, recorded_model, unobserved, verdict_of
 
@@ -30,38 +30,64 @@ def compare(
     """Train each configuration in its run directory, or what is left of it, and compare them; return compare.json.
 
     Beside it in the folder `out` lie curves.png and parameters.png, where matplotlib is installed. A training that is
-    refused (chance level, no number) is a row with its reason and stops none of the others. Nothing is chosen by the
-    test images.
+    refused (images that do not fit, chance level, no number) is a row with its reason and stops none of the others.
+    Nothing is chosen by the test images.
     """
     extras.require("train", needed_by="compare")
     artifact.check_writable(out / COMPARISON)
-    rows = [compared(config, root, data_dir=data_dir, teacher=teacher, observe=observe) for config, root in asked]
+    rows = [
+        {"name": name, **compared(config, root, name=name, data_dir=data_dir, teacher=teacher, observe=observe)}
+        for name, (config, root) in zip(names([config.arch for config, _ in asked]), asked, strict=True)
+    ]
     path = out / COMPARISON
-    artifact.write_atomic(path, json.dumps({"data": asked[0][0].data, "results": rows}, indent=1) + "\n")
+    artifact.write_atomic(path, json.dumps({"data": data_name(asked[0][0].data), "results": rows}, indent=1) + "\n")
     if extras.installed("report"):
         for name, content in _pictures(rows):
             artifact.write_atomic(out / name, content)
     return path
 
 
+def names(arches: Sequence[str]) -> list[str]:
+    """Return what each architecture is called: a file by its name without suffix, or with it, or by its whole path.
+
+    The shortest of these by which all are told apart.
+    """
+    kinds = (_short_name, arch_name)
+    found = ([name(arch) for arch in arches] for name in kinds)
+    return next((some for some in found if len(set(some)) == len(arches)), list(arches))
+
+
+def _short_name(arch: str) -> str:
+    return Path(arch).stem if zoo.is_file(arch) else arch
+
+
 def compared(
     config: RunConfig,
     root: Path,
     *,
+    name: str = "",
     data_dir: Path | None = None,
     teacher: Run | None = None,
     observe: Observer = unobserved,
 ) -> dict[str, Any]:
-    """Train one configuration in `root`, or what is left of it; return its row, with `error` where it was refused."""
+    """Train one configuration in `root`, or what is left of it; return its row, with `error` where it was refused.
+
+    `name` is what its stages are called by for the observer.
+    """
 
     def named(stage: str, done: int, total: int, metrics: dict[str, float]) -> None:
-        observe(f"{Path(config.arch).stem} {stage}", done, total, metrics)
+        observe(f"{name} {stage}".strip(), done, total, metrics)
 
-    row: dict[str, Any] = {"arch": config.arch, "run": str(root), "recipe": config.recipe, "seed": config.seed}
+    row: dict[str, Any] = {
+        "arch": arch_name(config.arch),
+        "run": str(root),
+        "recipe": config.recipe,
+        "seed": config.seed,
+    }
     with begin(config, root, data_dir=data_dir, teacher=teacher, observe=named) as work:
         try:
             path = train(work)
-        except GateError as error:
+        except (ConfigError, GateError) as error:  # it does not fit the images, or learns nothing
             return {**row, "error": str(error)}
         return {**row, "error": None, **_figures(work, path)}
 
@@ -96,7 +122,7 @@ def _figures(work: Workspace, path: Path) -> dict[str, Any]:
 def _pictures(rows: Sequence[dict[str, Any]]) -> Iterator[tuple[str, bytes]]:
     from edgecnn.report import figures
 
-    done = {Path(row["arch"]).stem: row for row in rows if row["error"] is None}
+    done = {row["name"]: row for row in rows if row["error"] is None}
     if not done:
         return
     draw = {

@@ -28,11 +28,9 @@ _LEAST_KNOWN = 5_000  # training images; fewer show too little of what a digit m
 def decision(work: Workspace, probabilities: NDArray[np.float32]) -> dict[str, Any]:
     """Return what an export's record keeps, from its class probabilities [N, classes] of the validation images.
 
-    What is typical depends on the data alone: it is learned once in a run, and kept there. Nothing is kept of images
-    that are no digits: what looks unlike a digit is all that the rule knows to refuse.
+    What is typical depends on the data alone: it is learned once in a run, and kept there. Of images that are no digits
+    it is not known; the rule then refuses what is not sure.
     """
-    if not _are_digits(work.data):
-        return {}
     return _decided(work.data, probabilities, _typical_of_run(work.run, work.data))
 
 
@@ -50,10 +48,6 @@ def decide(models: Sequence[Path], *, data_dir: Path | None = None, observe: Obs
         asked = json.dumps(record.data, sort_keys=True)
         if asked not in found:
             data = _data_of(path, record, data_dir, observe)
-            if not _are_digits(data):
-                raise ArtifactError(
-                    f"{path}: trained on {data.name}, which are no digits in 28x28; there is no rule for it"
-                )
             found[asked] = data, typical(data)
         _write(path, record, *found[asked])
     observe("decide", len(records), len(records), {})
@@ -71,16 +65,14 @@ def decision_line(path: Path) -> str:
     )
 
 
-def _are_digits(data: DataSet) -> bool:
-    return data.input_shape == (28, 28, 1) and data.labels == tuple("0123456789")
-
-
 def typical(data: DataSet) -> Sequence[Layer]:
     """Return the network that tells the training images of `data` from pictures that are none, as a record keeps it.
 
-    There is none, no layers, where the training images are few.
+    There is none, no layers, where the training images are few, or no digits: what is unlike them is made of digits.
     """
-    if len(data.train) < _LEAST_KNOWN:
+    from edgecnn.device.preprocessing.digit import are_digits
+
+    if len(data.train) < _LEAST_KNOWN or not are_digits(data.input_shape, data.labels):
         return ()
     from edgecnn.data.outliers import outliers
     from edgecnn.device.trust.typicality import Layer, packed, unpacked
@@ -112,7 +104,7 @@ def _decided(data: DataSet, probabilities: NDArray[np.float32], layers: Sequence
     from edgecnn.bench import acceptance
 
     validation = data.validation
-    pixels = validation.images[..., 0]
+    pixels = validation.images
     fitted = acceptance.fitted(probabilities, validation.labels)
     rule = acceptance.with_rule(fitted, probabilities, pixels, layers)
     return acceptance.described(rule, probabilities, validation.labels, pixels, data.labels)

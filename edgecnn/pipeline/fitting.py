@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgecnn import artifact
 from edgecnn.artifact import Record
-from edgecnn.config import RunConfig, Training, stated
+from edgecnn.config import RunConfig, Training, arch_name, stated
 from edgecnn.errors import ArtifactError, GateError
 from edgecnn.pipeline.workspace import Workspace, described_data, figures_of, is_complete, parent_hashes
 
@@ -68,7 +68,10 @@ def untrained(work: Workspace) -> Any:
 
 def _named(config: RunConfig) -> dict[str, Any]:
     """Return what a record says of the architecture."""
-    return {"arch": config.arch, **({} if config.arch_sha256 is None else {"arch_sha256": config.arch_sha256})}
+    return {
+        "arch": arch_name(config.arch),
+        **({} if config.arch_sha256 is None else {"arch_sha256": config.arch_sha256}),
+    }
 
 
 def taught(config: RunConfig) -> dict[str, Any]:

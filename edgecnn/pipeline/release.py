@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from edgecnn import artifact, zoo
 from edgecnn.artifact import RELEASED_QAT, Record, Run
-from edgecnn.config import Exporting, RunConfig, configure, differences
+from edgecnn.config import Exporting, RunConfig, arch_name, configure, data_name, differences
 from edgecnn.errors import ArtifactError, ConfigError
 from edgecnn.pipeline.compressing import pruned_name
 from edgecnn.pipeline.workspace import read_config
@@ -75,8 +76,8 @@ def lineage(model: Path) -> dict[Path, Record]:
 
 def command_of(config: RunConfig, command: str = "run") -> str:
     """Return the command that makes a run of `config`: every setting that is not its recipe's own."""
-    plain = configure(data=config.data, arch=config.arch, recipe=config.recipe, page=zoo.page_of(config.arch))
-    flags = {
+    plain = configure(data=config.data, arch=config.arch, recipe=config.recipe, pages=zoo.pages_of(config.arch))
+    settings = {
         "--resize": (config.resize, None),
         "--epochs": (config.training.epochs, plain.training.epochs),
         "--sparsity": (config.pruning.final_sparsity, plain.pruning.final_sparsity),
@@ -84,9 +85,11 @@ def command_of(config: RunConfig, command: str = "run") -> str:
         "--calibration": (config.exporting.calibration, plain.exporting.calibration),
         "--max-drop": (config.exporting.max_drop_pp, plain.exporting.max_drop_pp),
     }
-    changed = [f"{flag} {value}" for flag, (value, default) in flags.items() if value != default]
-    names = ["--data", config.data, "--arch", config.arch, "--recipe", config.recipe, "--seed", str(config.seed)]
-    return " ".join([f"edgecnn {command}", *names, *changed])
+    changed = [f"{flag} {value}" for flag, (value, default) in settings.items() if value != default]
+    # Files and folders by name alone: where they lay on one machine helps on no other.
+    named = {"--data": data_name(config.data), "--arch": arch_name(config.arch), "--recipe": config.recipe}
+    flags = [f"{flag} {quote(value)}" for flag, value in named.items()]
+    return " ".join([f"edgecnn {command}", *flags, f"--seed {config.seed}", *changed])
 
 
 def _plain(config: RunConfig) -> RunConfig:
@@ -102,7 +105,7 @@ def _plain(config: RunConfig) -> RunConfig:
         calibration=config.exporting.calibration,
         max_drop_pp=config.exporting.max_drop_pp,
         resize=config.resize,
-        page=zoo.page_of(config.arch),
+        pages=zoo.pages_of(config.arch),
         arch_sha256=config.arch_sha256,
     )
 

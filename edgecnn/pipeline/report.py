@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgecnn import artifact, extras
 from edgecnn.artifact import Run
-from edgecnn.config import data_name
+from edgecnn.config import arch_name, data_name
 from edgecnn.errors import ArtifactError, unknown
 from edgecnn.pipeline.measure import SCHEMA
 from edgecnn.pipeline.workspace import read_config, verdict_of
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 FORMS = ("html", "markdown")
 _WORST = 10
+_LISTED_MISTAKES = 8
 
 
 def report(opened: Run, *, data: DataSet | None, form: str = "html", shown: str | None = None) -> Path:
@@ -205,7 +206,7 @@ def _shown(rows: list[dict[str, Any]], named: str | None) -> dict[str, Any] | No
 def _facts(opened: Run, row: dict[str, Any] | None) -> Iterator[tuple[str, str]]:
     config = read_config(opened)
     record = artifact.read_record(opened.model("baseline"))
-    yield "network", f"{config.arch}, {record.parameters:,} parameters"
+    yield "network", f"{arch_name(config.arch)}, {record.parameters:,} parameters"
     yield "data", data_name(config.data)
     yield "recipe", f"{config.recipe}, seed {config.seed}"
     yield "commit", record.commit or "-"
@@ -280,7 +281,8 @@ def _accuracy(row: dict[str, Any], data: dict[str, Any]) -> Iterator[Picture]:
     yield picture(
         "confusion",
         "Confusion matrix",
-        f"Of {row['artifact']}: the true class down, the predicted one across; mistakes in red.",
+        f"Of {row['artifact']}: the true class down, the predicted one across; mistakes in red."
+        f"{_most_confused(row['confusion'], data['labels'])}",
         lambda theme: figures.confusion(row["confusion"], data["labels"], theme),
         alt=_confused(row["confusion"], data["labels"]),
     )
@@ -319,10 +321,26 @@ def _coverage(row: dict[str, Any]) -> Iterator[Picture]:
 
 def _confused(counts: list[list[int]], labels: list[str]) -> str:
     """Return how many answers were wrong and which mistake was the most frequent."""
-    mistakes = [(n, i, j) for i, line in enumerate(counts) for j, n in enumerate(line) if i != j and n]
-    most = max(mistakes, default=None, key=lambda mistake: mistake[0])
-    often = f"; most often {labels[most[1]]} read as {labels[most[2]]}, {most[0]} times" if most else ""
+    mistakes = _mistakes(counts)
+    often = f"; most often {_in_words(mistakes[0], labels)}" if mistakes else ""
     return f"{sum(n for n, _, _ in mistakes)} of {sum(map(sum, counts))} wrong{often}."
+
+
+def _most_confused(counts: list[list[int]], labels: list[str]) -> str:
+    """Return the most frequent mistakes as a sentence; none where they are few."""
+    often = [mistake for mistake in _mistakes(counts) if mistake[0] > 1][:_LISTED_MISTAKES]
+    return f" Most often: {'; '.join(_in_words(mistake, labels) for mistake in often)}." if often else ""
+
+
+def _mistakes(counts: list[list[int]]) -> list[tuple[int, int, int]]:
+    """Return (how often, true class, predicted class) of every mistake that was made, the most frequent first."""
+    made = [(n, i, j) for i, line in enumerate(counts) for j, n in enumerate(line) if i != j and n]
+    return sorted(made, key=lambda mistake: -mistake[0])
+
+
+def _in_words(mistake: tuple[int, int, int], labels: list[str]) -> str:
+    times, true, predicted = mistake
+    return f"{labels[true]} read as {labels[predicted]}, {times} times"
 
 
 def _sure(curve: list[dict[str, float]], error: float) -> str:

@@ -111,7 +111,7 @@ def _acceptance(m: Measurement, record: Record | None, data: DataSet | None) -> 
         return dict.fromkeys(keys)
     kept = {"decision": record.decision} if record else {}
     decision = read_decision(kept, classes=len(data.labels), where=m.model)
-    test = acceptance.applied(decision, m.probabilities, data.test.images[..., 0], data.labels)
+    test = acceptance.applied(decision, m.probabilities, data.test.images, data.labels)
     right = test.probabilities.argmax(axis=1) == data.test.labels
     curve = [asdict(one) for one in acceptance.coverage_curve(test.probabilities, data.test.labels)]
     if not kept.get("decision") or not test.accepted.any():

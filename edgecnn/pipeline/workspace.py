@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,9 +11,21 @@ from typing import TYPE_CHECKING, Any
 
 from edgecnn import artifact, extras
 from edgecnn.artifact import Record, Run
-from edgecnn.config import RunConfig, Training, adjusted, data_name, differences, from_toml, to_toml, without_exporting
+from edgecnn.config import (
+    DATA_SETS,
+    RunConfig,
+    Training,
+    adjusted,
+    arch_name,
+    data_name,
+    differences,
+    from_toml,
+    resolved_data,
+    to_toml,
+    without_exporting,
+)
 from edgecnn.curves import Verdict, verdict
-from edgecnn.errors import ArtifactError, ConfigError
+from edgecnn.errors import ArtifactError, ConfigError, DataError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,6 +71,8 @@ def begin(
         _check_teacher(config, root, teacher)
     _refuse_other_settings(config, opened)
     data = load_data(config, data_dir=data_dir, observe=observe)
+    for run in (opened,) if teacher is None else (teacher, opened):
+        data = _as_trained_on(run, data)
     with artifact.locked(opened):
         _refuse_other_settings(config, opened)  # again: another process may have begun it meanwhile
         artifact.write_atomic(opened.config, to_toml(config))
@@ -77,7 +91,7 @@ def _check_teacher(config: RunConfig, root: Path, teacher: Run) -> None:
     records = [teacher.teacher / str(number) / "record.json" for number in range(config.teacher.members)]
     if not all(record.exists() for record in records):
         raise ArtifactError(f"{teacher.root}: no complete teacher there; make one: edgecnn teach --out {teacher.root}")
-    theirs = read_config(teacher)
+    theirs = _where(config, read_config(teacher))
     other = [
         name
         for name in ("data", "resize", "validation_fraction", "teacher")
@@ -97,46 +111,104 @@ def _refuse_other_settings(config: RunConfig, opened: Run) -> None:
     """Raise `ConfigError` when the run there trains otherwise; how it exports may be asked anew each time."""
     if not opened.config.exists():
         return
-    changed = differences(without_exporting(config), without_exporting(read_config(opened)))
+    found = _where(config, read_config(opened))
+    changed = differences(without_exporting(config), without_exporting(found))
     if changed:
         raise ConfigError(
             f"{opened.root}: holds a run with other settings ({'; '.join(changed)}); choose another --out"
         )
 
 
+def _where(asked: RunConfig, found: RunConfig) -> RunConfig:
+    """Return `found` with its files where `asked` has them: what they hold is compared, not where they lie."""
+    if not {asked.data, found.data} & set(DATA_SETS):
+        found = replace(found, data=asked.data)
+    same_code = found.arch_sha256 is not None and found.arch_sha256 == asked.arch_sha256
+    if same_code and arch_name(found.arch) == arch_name(asked.arch):
+        found = replace(found, arch=asked.arch)
+    return found
+
+
 @contextmanager
 def reopen(
     opened: Run,
     *,
+    moved: str | None = None,
     max_drop_pp: float | None = None,
     calibration_images: int | None = None,
     calibration: str | None = None,
     data_dir: Path | None = None,
     observe: Observer = unobserved,
 ) -> Iterator[Workspace]:
-    """Open a run as its config.toml says, with what is not None replaced, and hold it against a second process."""
-    config = read_config(opened)
+    """Open a run as its config.toml says, with what is not None replaced, and hold it against a second process.
+
+    `moved` is where the images of its data set lie now; config.toml says so afterwards.
+    """
+    config = _moved(read_config(opened), moved)
     exporting = adjusted(
         config.exporting, max_drop_pp=max_drop_pp, calibration_images=calibration_images, calibration=calibration
     )
-    config = replace(config, exporting=exporting)
     with artifact.locked(opened):
-        data = load_data(config, data_dir=data_dir, observe=observe)
-        refuse_other_images(opened.model("baseline"), data)
-        yield Workspace(opened, config, data, observe)
+        data = data_of_run(opened, moved=moved, data_dir=data_dir, observe=observe)
+        if moved is not None:
+            artifact.write_atomic(opened.config, to_toml(config))
+        yield Workspace(opened, replace(config, exporting=exporting), data, observe)
+
+
+def data_of_run(
+    opened: Run, *, moved: str | None = None, data_dir: Path | None = None, observe: Observer = unobserved
+) -> DataSet:
+    """Return the data set of a run, whose images lie at `moved` if they were moved.
+
+    Raises `DataError` when they are not there, `ArtifactError` when others are.
+    """
+    config = _moved(read_config(opened), moved)
+    if config.data not in DATA_SETS and not Path(config.data).exists():
+        raise DataError(
+            f"{config.data}: the images of run {opened.root} are not there; if they were moved, say where: --data PATH"
+        )
+    return _as_trained_on(opened, load_data(config, data_dir=data_dir, observe=observe))
+
+
+def _moved(config: RunConfig, moved: str | None) -> RunConfig:
+    """Return `config` with its images at `moved`, a path, if that is given."""
+    if moved is None:
+        return config
+    if {config.data, moved} & set(DATA_SETS):
+        raise ConfigError(f"--data: got {moved}; the run has its own, {data_name(config.data)}; leave it out")
+    return replace(config, data=resolved_data(moved))
+
+
+def _as_trained_on(opened: Run, data: DataSet) -> DataSet:
+    """Return `data` under the name that the run's records give it: its folder may be called otherwise by now.
+
+    Raises `ArtifactError` when it holds other images than the run was trained on.
+    """
+    for model in (opened.model("baseline"), opened.teacher / "0" / "model.keras"):
+        if artifact.record_path(model).exists():
+            recorded = artifact.read_record(model).data
+            _check_images(model, recorded, data)
+            return replace(data, name=recorded["name"])
+    return data
 
 
 def refuse_other_images(model: Path, data: DataSet) -> None:
-    """Raise `ArtifactError` when the record of `model` names the same data set, and that was other images then.
+    """Raise `ArtifactError` when the record of `model` is of the same data set, and that was other images then.
 
-    A folder changes: images that are validation's today may be those that the model was trained on.
+    Of another data set are only those that have a name of their own.
     """
     if not artifact.record_path(model).exists():
         return
-    record = artifact.read_record(model)
-    if record.data["name"] == data.name and record.data["sha256"] != data.sha256:
+    recorded = artifact.read_record(model).data
+    if recorded["name"] == data.name or recorded["name"] not in DATA_SETS:
+        _check_images(model, recorded, data)
+
+
+def _check_images(model: Path, recorded: Mapping[str, Any], data: DataSet) -> None:
+    # A folder changes: images that are validation's today may be those that the model was trained on.
+    if recorded["sha256"] != data.sha256:
         raise ArtifactError(
-            f"{model}: trained on other images of {data.name} (sha256 {record.data['sha256'][:12]}…, now "
+            f"{model}: trained on other images of {recorded['name']} (sha256 {recorded['sha256'][:12]}…, now "
             f"{data.sha256[:12]}…); restore them, or train again in another --out"
         )
 

@@ -43,6 +43,7 @@ DARK = Theme("#e6e8eb", "#9aa3af", "#14171b", "#ff6b6b", ("#56b4e9", "#e69f00", 
 _WIDTH_IN = 4.4
 _SMALL = 8
 _NAME_LETTERS = 20
+_TAG_LETTERS = 3
 _NAMED_CLASSES = 20
 _MARKERS = "osD^vP"
 _WIDE = 50  # numbers at 1, 2 and 5 of so many decades would lie on each other
@@ -146,7 +147,8 @@ def curves(history: Sequence[dict[str, float]], *, best_epoch: int, theme: Theme
 
 def compared_curves(histories: Mapping[str, Sequence[dict[str, float]]], *, theme: Theme) -> Figure:
     """Draw validation loss and top-1 by epoch of several trainings, by name."""
-    figure, (loss, top1) = blank(theme, height_in=2.9 + 0.17 * ceil(len(histories) / 3), columns=2)
+    columns = 3 if max(map(len, histories)) <= _NAME_LETTERS // 2 else 2
+    figure, (loss, top1) = blank(theme, height_in=2.9 + 0.17 * ceil(len(histories) / columns), columns=2)
     for number, (name, history) in enumerate(histories.items()):
         colour = theme.series[number % len(theme.series)]
         line = _LINES[number // len(theme.series) % len(_LINES)]
@@ -161,14 +163,15 @@ def compared_curves(histories: Mapping[str, Sequence[dict[str, float]]], *, them
         logarithmic(loss, loss.yaxis)
     handles, names = top1.get_legend_handles_labels()
     figure.legend(
-        handles, names, loc="outside lower left", ncols=3, frameon=False, fontsize=_SMALL, labelcolor=theme.ink
+        handles, names, loc="outside lower left", ncols=columns, frameon=False, fontsize=_SMALL, labelcolor=theme.ink
     )
     return figure
 
 
 def against_parameters(rows: Mapping[str, dict[str, Any]], *, theme: Theme) -> Figure:
     """Draw test top-1 with its interval against the parameters of each architecture, by name; the front joined."""
-    figure, (ax,) = blank(theme, height_in=max(3.4, 0.2 * len(rows) + 1))
+    lines = sum(_wrapped(name).count("\n") + 1 for name in rows)
+    figure, (ax,) = blank(theme, height_in=max(3.4, 0.16 * lines + 0.04 * len(rows) + 1))
     points = [(row["parameters"], row["top1"] * 100) for row in rows.values()]
     best = front(points)
     for row, (x, y) in zip(rows.values(), points, strict=True):
@@ -185,14 +188,23 @@ def against_parameters(rows: Mapping[str, dict[str, Any]], *, theme: Theme) -> F
 
 
 def confusion(counts: Sequence[Sequence[int]], labels: Sequence[str], theme: Theme) -> Figure:
-    """Draw the counts [true, predicted], coloured by their share of the true class, mistakes in red."""
+    """Draw the counts [true, predicted], coloured by their share of the true class, mistakes in red.
+
+    Of more than 20 classes no numbers are written, and some of the names.
+    """
     matrix = np.asarray(counts)
     shares = matrix / np.maximum(1, matrix.sum(axis=1, keepdims=True))
-    figure, (ax,) = blank(theme, height_in=max(3.6, min(9.0, 0.4 * len(labels) + 0.9)))
+    is_small = len(labels) <= _NAMED_CLASSES
+    figure, (ax,) = blank(theme, height_in=max(3.6, 0.4 * len(labels) + 0.9) if is_small else _WIDTH_IN)
     colours = LinearSegmentedColormap.from_list("cells", [theme.page, theme.series[0]])
     # Only the lower part of the map: what is written in a cell must stay readable.
-    ax.imshow(colours(shares * 0.5), aspect="auto")
-    if len(labels) <= _NAMED_CLASSES:
+    cells = colours(shares * 0.5)
+    if not is_small:
+        wrong = (matrix > 0) & ~np.eye(len(labels), dtype=bool)
+        # One mistake in a cell of a few pixels must be seen too.
+        cells[wrong] = LinearSegmentedColormap.from_list("wrong", [theme.page, theme.red])(0.3 + 2 * shares[wrong])
+    ax.imshow(cells, aspect="auto", interpolation="nearest")
+    if is_small:
         for true, predicted in np.argwhere(matrix > 0):
             right = true == predicted
             ax.text(
@@ -255,7 +267,7 @@ def first_images(
     for place, (is_wrong, answer) in enumerate(zip(wrong, predicted, strict=True)):
         if is_wrong:
             ax.text(
-                place % 10 * side + 4, place // 10 * side + 4, _clipped(labels[answer]), va="top", color="white",
+                place % 10 * side + 4, place // 10 * side + 4, _tag(labels[answer]), va="top", color="white",
                 fontsize=9, weight="bold", bbox={"facecolor": theme.red, "edgecolor": "none", "pad": 1.5},
             )  # fmt: skip
     return figure
@@ -268,7 +280,13 @@ def worst(images: NDArray[np.uint8], mistakes: Sequence[dict[str, Any]], labels:
     """
     columns = 5 if max(map(len, labels)) <= 2 else 3
     lines = ceil(len(images) / columns)
-    figure, axes = blank(theme, height_in=(_WIDTH_IN / columns + 0.6) * lines, columns=columns, lines=lines, bare=True)
+    figure, axes = blank(
+        theme,
+        height_in=(_WIDTH_IN / columns + (0.6 if columns == 5 else 0.75)) * lines,
+        columns=columns,
+        lines=lines,
+        bare=True,
+    )
     for ax in axes[len(images) :]:
         ax.set_visible(False)
     for ax, image, mistake in zip(axes, images, mistakes, strict=False):
@@ -281,6 +299,8 @@ def _mistake(mistake: dict[str, Any], labels: Sequence[str]) -> str:
     """Return truth, answer, how sure it was and the image's number, in lines of few letters."""
     truth, answer = (_clipped(labels[mistake[key]]) for key in ("label", "predicted"))
     said = f"{truth} read as {answer}" if len(truth + answer) <= 4 else f"{truth}\nread as {answer}"
+    if len(answer) > _NAME_LETTERS // 2:  # beside "read as" it would reach into the next picture
+        said = f"{truth}\nread as\n{answer}"
     return f"{said}\n{mistake['probability']:.1%} sure\nno. {mistake['image']}"
 
 
@@ -365,10 +385,11 @@ def _name_points(ax: Axes, points: Sequence[tuple[float, float]], names: Sequenc
     Names beside the points would lie on each other: models of one recipe differ by hundredths of a point.
     """
     order = sorted(range(len(points)), key=lambda i: (-points[i][1], points[i][0]))
-    for line, i in enumerate(order):
-        height = 1 - (line + 0.5) / len(order)
+    lines = [_wrapped(names[i]).count("\n") + 1 for i in order]
+    for place, i in enumerate(order):
+        height = 1 - (sum(lines[:place]) + lines[place] / 2) / sum(lines)
         ax.annotate(
-            textwrap.fill(names[i], _NAME_LETTERS, max_lines=3, placeholder="..."), points[i], (1.06, height),
+            _wrapped(names[i]), points[i], (1.06, height),
             textcoords="axes fraction", va="center", fontsize=_SMALL, color=theme.ink, annotation_clip=False,
             arrowprops={
                 "arrowstyle": "-", "color": theme.muted, "linewidth": 0.7, "relpos": (0, 0.5), "shrinkA": 0,
@@ -383,8 +404,20 @@ def short_name(row: dict[str, Any]) -> str:
     )
 
 
+def _wrapped(name: str) -> str:
+    """Return a name in three lines at most."""
+    return textwrap.fill(name, _NAME_LETTERS, max_lines=3, placeholder="...")
+
+
 def _clipped(name: str) -> str:
-    return name if len(name) <= _NAME_LETTERS else f"{name[: _NAME_LETTERS - 1]}…"
+    """Return a name's beginning and end: what tells long ones apart is as often behind as in front."""
+    end = _NAME_LETTERS // 2 - 2
+    return name if len(name) <= _NAME_LETTERS else f"{name[: _NAME_LETTERS - 1 - end]}…{name[-end:]}"
+
+
+def _tag(name: str) -> str:
+    """Return as much of a name as fits onto one of ten images in a line: its first letters."""
+    return name[:_TAG_LETTERS]
 
 
 def _short(name: str) -> str:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from edgecnn.config import Training
+from edgecnn.config import IMPROVED, PAGE, Training
 from edgecnn.errors import ConfigError, unknown
 from edgecnn.zoo import compact, depths, files, hundred, kernel_sizes, mlperf_tiny, notation, own, scratch
 from edgecnn.zoo.architecture import Architecture, Printed
+from edgecnn.zoo.improved import improved
 
-__all__ = ["ARCHITECTURES", "PAGES", "Architecture", "Printed", "architecture", "build", "is_file", "page_of"]
+__all__ = ["ARCHITECTURES", "PAGES", "Architecture", "Printed", "architecture", "build", "is_file", "pages_of"]
 
 # Those with a page.
 PAGES: dict[str, Architecture] = {
@@ -30,9 +31,15 @@ def architecture(name: str) -> Architecture:
     return ARCHITECTURES[name]
 
 
-def page_of(arch: str) -> Training | None:
-    """Return how the page of `arch` trained it, None for one without a page or in a file; raises as `architecture`."""
-    return None if is_file(arch) else architecture(arch).training
+def pages_of(arch: str) -> dict[str, Training]:
+    """Return how `arch` is trained by the recipes `page` and `improved`; nothing for one in a file or without a page.
+
+    Raises as `architecture` does.
+    """
+    known = None if is_file(arch) else architecture(arch)
+    if known is None or known.training is None:
+        return {}
+    return {PAGE: known.training, IMPROVED: improved(known.training, known.layers)}
 
 
 def is_file(arch: str) -> bool:

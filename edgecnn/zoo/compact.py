@@ -6,12 +6,12 @@ edge35k is its model 10, its best, and the network that edgecnn begins with.
 from edgecnn.config import Training
 from edgecnn.zoo.architecture import Architecture, Printed
 
-_TRAINING = Training(epochs=10, batch_size=128, learning_rate=1e-3, patience=0)
+TRAINING = Training(epochs=10, batch_size=128, learning_rate=1e-3, patience=0)
 
 
 def _architecture(layers: str, *, parameters: int, macs: int, top1: float, wrong: int) -> Architecture:
-    printed = (Printed(top1=top1, epochs=_TRAINING.epochs, first_100_wrong=wrong),)
-    return Architecture(layers=layers, parameters=parameters, macs=macs, training=_TRAINING, printed=printed)
+    printed = (Printed(top1=top1, epochs=TRAINING.epochs, first_100_wrong=wrong),)
+    return Architecture(layers=layers, parameters=parameters, macs=macs, training=TRAINING, printed=printed)
 
 
 ARCHITECTURES = {

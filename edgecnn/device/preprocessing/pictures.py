@@ -1,8 +1,10 @@
-"""From an image file of any kind to gray levels, upright."""
+"""From an image file of any kind to a picture, upright: to gray levels for digits, or as training reads it."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -11,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from edgecnn.device.errors import ImageError, ImageSizeError
+from edgecnn.device.preprocessing.stretch import Shape, draft, plain
 
 MAX_PIXELS = 50_000_000
 PHOTO_SIDE = 2048  # pixels of the longer side; more shows nothing of handwriting
@@ -23,15 +26,42 @@ def read_gray(file: Path | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> NDArray
     format makes cheap. Raises `ImageError` for what is no image or holds no gray levels, `ImageSizeError` for one of
     more than `max_pixels`, before it is decoded.
     """
+    with _opened(file, max_pixels) as image:
+        if image.format == "JPEG":
+            image.draft(None, (PHOTO_SIDE, PHOTO_SIDE))
+        return _levels(ImageOps.exif_transpose(image))
+
+
+def read_picture(file: Path | BinaryIO, shape: Shape, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Return the picture in `file` in mode L or RGB, upright and opaque, as training reads it to make it `shape`.
+
+    Raises what `read_gray` does.
+    """
+    with _opened(file, max_pixels) as image:
+        draft(image, shape)
+        picture = plain(ImageOps.exif_transpose(image))
+        picture.load()  # before the file is closed
+        return picture
+
+
+def of_array(pixels: NDArray[np.uint8]) -> Image.Image:
+    """Return uint8 [H, W] or [H, W, 3] as a picture; raises `ImageError` for any other array."""
+    is_picture = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 3)
+    if not is_picture or pixels.dtype != np.uint8 or not pixels.size:
+        raise ImageError(f"image: {pixels.dtype} {list(pixels.shape)}; expected uint8 [height, width] or [.., .., 3]")
+    return Image.fromarray(pixels)
+
+
+@contextmanager
+def _opened(file: Path | BinaryIO, max_pixels: int) -> Iterator[Image.Image]:
+    """Give the image in `file`, not yet decoded; whatever is wrong with it becomes an `ImageError`."""
     name = file if isinstance(file, Path) else "image"
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of large images and odd metadata; the size is checked here
             with Image.open(file) as image:
                 _check(image, name, max_pixels)
-                if image.format == "JPEG":
-                    image.draft(None, (PHOTO_SIDE, PHOTO_SIDE))
-                return _levels(ImageOps.exif_transpose(image), name)
+                yield image
     except ImageError:
         raise
     except FileNotFoundError:
@@ -54,14 +84,14 @@ def _check(image: Image.Image, name: Path | str, max_pixels: int) -> None:
         )
     if image.format == "EPS":  # Pillow would start Ghostscript
         raise ImageError(f"{name}: EPS, which is a program; expected pixels; give a PNG, JPEG or the like")
+    if image.mode == "F":
+        raise ImageError(f"{name}: floating-point pixels; expected 8 or 16 bits; convert the image")
 
 
-def _levels(image: Image.Image, name: Path | str) -> NDArray[np.uint8]:
+def _levels(image: Image.Image) -> NDArray[np.uint8]:
     """Return the gray levels of an open image of any mode but floating point."""
     if image.mode.startswith("I"):  # 16 bits a pixel; convert("L") would clip them
         return (np.asarray(image).astype(np.int64).clip(0, 65535) // 257).astype(np.uint8)
-    if image.mode == "F":
-        raise ImageError(f"{name}: floating-point pixels; expected 8 or 16 bits; convert the image")
     if "A" in image.getbands() or "transparency" in image.info:
         return _on_paper(image.convert("LA"))
     return np.asarray(image.convert("L"))

@@ -28,8 +28,11 @@ _GRAY, _RGB, _PALETTE, _GRAY_ALPHA, _RGB_ALPHA = 0, 2, 3, 4, 6
 _SAMPLES = {_GRAY: 1, _RGB: 3, _PALETTE: 1, _GRAY_ALPHA: 2, _RGB_ALPHA: 4}
 
 
-def read_plain(path: Path) -> Plain | None:
-    """Return the picture in `path`, or None for one that is not small and plain, or no readable file."""
+def read_plain(path: Path, *, opaque: bool = False) -> Plain | None:
+    """Return the picture in `path`, or None for one that is not small and plain, or no readable file.
+
+    Where it must be `opaque`, one that may be transparent is none either: only for digits is paper put behind it.
+    """
     try:
         if path.stat().st_size > _MOST_BYTES:
             return None
@@ -38,10 +41,10 @@ def read_plain(path: Path) -> Plain | None:
         return None
     if path.suffix == ".raw":
         return (SIDE, SIDE, content) if len(content) == SIDE * SIDE else None
-    return decode_plain(content)
+    return decode_plain(content, opaque=opaque)
 
 
-def decode_plain(content: bytes) -> Plain | None:
+def decode_plain(content: bytes, *, opaque: bool = False) -> Plain | None:
     """Return the picture in a file's `content`, or None; the levels are those that Pillow's conversion gives."""
     if found := _PGM.match(content):
         width, height, levels = int(found[2]), int(found[3]), content[found.end() :]
@@ -50,7 +53,7 @@ def decode_plain(content: bytes) -> Plain | None:
     if not content.startswith(_PNG):
         return None
     try:
-        return _png(dict(_merged(_chunks(content))))
+        return _png(dict(_merged(_chunks(content))), opaque)
     except (zlib.error, struct.error, KeyError):
         return None
 
@@ -85,9 +88,10 @@ def _merged(chunks: Iterator[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, byte
     yield b"IDAT", b"".join(pieces)
 
 
-def _png(chunks: dict[bytes, bytes]) -> Plain | None:
+def _png(chunks: dict[bytes, bytes], opaque: bool) -> Plain | None:
     width, height, depth, color, compression, filtering, interlace = struct.unpack(">IIBBBBB", chunks[b"IHDR"])
     is_plain = depth == 8 and color in _SAMPLES and not (compression or filtering or interlace)
+    is_plain = is_plain and not (opaque and color in (_GRAY_ALPHA, _RGB_ALPHA))
     if not is_plain or b"IEND" not in chunks or not 0 < width * height <= _MOST_PIXELS:
         return None
     samples = _SAMPLES[color]

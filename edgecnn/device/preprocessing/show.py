@@ -1,4 +1,4 @@
-"""Pictures of what the predictor saw: the steps from a photo to 28x28, and a page with its digits in boxes."""
+"""Pictures of what the predictor saw: the steps from a photo to its input, and a page with its digits in boxes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from edgecnn.device.errors import DeviceError, NoInkError
@@ -44,15 +45,22 @@ def steps(gray: Gray) -> list[tuple[str, Gray]]:
     ]
 
 
-def contact_sheet(pictures: list[tuple[str, Gray]], caption: str) -> Image.Image:
-    """Return titled pictures in a row, each scaled into a tile, under a caption."""
-    sheet = Image.new("L", (len(pictures) * _TILE, _TILE + 2 * _TITLE), 255)
+def stretched_steps(picture: NDArray[np.uint8], pixels: NDArray[np.uint8]) -> list[tuple[str, NDArray[np.uint8]]]:
+    """Return the same for a picture that was stretched to `pixels`; both are uint8 [H, W] or [H, W, 3]."""
+    height, width = pixels.shape[:2]
+    return [("the image", picture), (f"{height}x{width}, as the network saw it", pixels)]
+
+
+def contact_sheet(pictures: list[tuple[str, NDArray[np.uint8]]], caption: str) -> Image.Image:
+    """Return titled pictures, uint8 [H, W] or [H, W, 3], in a row, each scaled into a tile, under a caption."""
+    mode = "RGB" if any(picture.ndim == 3 for _, picture in pictures) else "L"
+    sheet = Image.new(mode, (len(pictures) * _TILE, _TILE + 2 * _TITLE), "white")
     draw = ImageDraw.Draw(sheet)
-    draw.text((4, 2), _drawable(caption), fill=0, font=_font(_TITLE - 6))
+    draw.text((4, 2), _drawable(caption), fill="black", font=_font(_TITLE - 6))
     for number, (title, picture) in enumerate(pictures):
         left = number * _TILE
-        draw.text((left + 4, _TITLE + 2), title, fill=0, font=_font(_TITLE - 6))
-        scale = (_TILE - 4) / max(picture.shape)
+        draw.text((left + 4, _TITLE + 2), title, fill="black", font=_font(_TITLE - 6))
+        scale = (_TILE - 4) / max(picture.shape[:2])
         size = [max(1, round(length * scale)) for length in (picture.shape[1], picture.shape[0])]
         how = Image.Resampling.NEAREST if scale > 1 else Image.Resampling.BOX
         sheet.paste(Image.fromarray(picture).resize((size[0], size[1]), how), (left + 2, 2 * _TITLE))

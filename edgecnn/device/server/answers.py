@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import io
 from pkgutil import get_data
-from time import perf_counter
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from edgecnn.device.errors import ImageError, ImageSizeError
+from edgecnn.device.errors import ImageError, ImageSizeError, ModelError
+from edgecnn.device.prediction import timed
 from edgecnn.device.predictor import Prediction, Predictor
-from edgecnn.device.preprocessing.digit import SIDE
-from edgecnn.device.preprocessing.mnist import to_mnist
-from edgecnn.device.preprocessing.pictures import read_gray
 from edgecnn.device.preprocessing.segment import find_digits
+from edgecnn.device.preprocessing.sight import Source, pixels_of, read_gray
 from edgecnn.device.server.http import Head, HttpError, Response
 
 _RAW = "application/octet-stream"
@@ -45,13 +43,14 @@ def warm_up(predictor: Predictor, max_pixels: int) -> None:
     """Do once, in the thread that will predict, what a first request would wait for, and take the memory it needs."""
     Image.init()
     Image.MAX_IMAGE_PIXELS = max_pixels  # for pictures inside others, such as an icon's, whose size shows only later
-    drawing = np.full((SIDE * 10, SIDE * 10), 255, np.uint8)
-    drawing[SIDE * 2 : SIDE * 8, SIDE * 4 : SIDE * 5] = 0
+    drawing = np.full((280, 280), 255, np.uint8)
+    drawing[56:224, 112:140] = 0
     file = io.BytesIO()
     Image.fromarray(drawing).save(file, "PNG")
-    gray = _gray(file.getvalue(), "", max_pixels)
-    find_digits(gray)
-    predictor.probabilities(to_mnist(gray)[None, :, :, None])  # unlike predict, it is not counted
+    if predictor.reads_digits:
+        find_digits(read_gray(io.BytesIO(file.getvalue())))
+    seen = predictor.see(io.BytesIO(file.getvalue()))
+    predictor.probabilities(seen.reshape(1, *predictor.shape))  # unlike predict, it is not counted
 
 
 def check(head: Head) -> None:
@@ -59,7 +58,7 @@ def check(head: Head) -> None:
     content_type = _type_of(head)
     if content_type not in _ANY_IMAGE and not content_type.startswith("image/"):
         raise HttpError(
-            415, f"Content-Type: {content_type[:60]!r}; expected an image's, or {_RAW} for {SIDE**2} pixels"
+            415, f"Content-Type: {content_type[:60]!r}; expected an image's, or {_RAW} for the model's own pixels"
         )
     for name, value in head.query.items():
         if name not in ("segment", "pixels") or value not in ("0", "1"):
@@ -74,46 +73,45 @@ def answer(
     predictor: Predictor, body: bytes, content_type: str, query: dict[str, str], max_pixels: int
 ) -> dict[str, Any]:
     """Return what /predict says of an image; raises `HttpError` for what is none."""
-    started = perf_counter()
+    with_pixels = query.get("pixels") == "1"
     try:
-        gray = _gray(body, content_type, max_pixels)
-        read_us = round((perf_counter() - started) * 1e6, 1)
-        with_pixels = query.get("pixels") == "1"
+        source = _source(predictor, body, content_type)
         if query.get("segment") == "1":
-            return _page(predictor, gray, read_us, with_pixels)
-        prediction, pixels = predictor.look(gray)
+            return _page(predictor, source, max_pixels, with_pixels)
+        prediction, pixels = predictor.look(source, max_pixels=max_pixels)
     except ImageSizeError as error:
         raise HttpError(413, str(error)) from None
     except ImageError as error:
         raise HttpError(400, str(error)) from None
     values = _values(predictor, prediction, pixels if with_pixels else None)
-    return values | {"timings_us": prediction.timings_us | {"read": read_us}}
+    return values | {"timings_us": prediction.timings_us}
 
 
 def _type_of(head: Head) -> str:
     return head.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def _gray(body: bytes, content_type: str, max_pixels: int) -> NDArray[np.uint8]:
-    """Return the picture that a body holds, uint8 [H, W]."""
+def _source(predictor: Predictor, body: bytes, content_type: str) -> Source:
+    """Return what a body holds: the pixels of the model's input, or an image file."""
     if content_type.partition(";")[0].strip().lower() == _RAW:
-        if len(body) != SIDE**2:
-            raise ImageError(
-                f"body: {len(body)} bytes of {_RAW}; expected {SIDE**2} pixels, row by row; "
-                f"give an image file with its own type, such as image/png"
-            )
-        return np.frombuffer(body, np.uint8).reshape(SIDE, SIDE)
+        return pixels_of(body, predictor.shape, where=f"body of {_RAW}")
     if body.startswith(b"\xff\xd8") and body.count(b"\xff\xda") > _MOST_SCANS:
         raise ImageError(f"image: a JPEG of over {_MOST_SCANS} scans; expected a photo; save it again")
-    return read_gray(io.BytesIO(body), max_pixels=max_pixels)
+    return io.BytesIO(body)
 
 
-def _page(predictor: Predictor, gray: NDArray[np.uint8], read_us: float, with_pixels: bool) -> dict[str, Any]:
+def _page(predictor: Predictor, source: Source, max_pixels: int, with_pixels: bool) -> dict[str, Any]:
     from edgecnn.device.commands import rows_of_labels
 
-    started = perf_counter()
-    page = find_digits(gray)
-    found_us = round((perf_counter() - started) * 1e6, 1)
+    try:
+        predictor.check_reads_digits("segment")
+    except ModelError as error:
+        raise HttpError(400, str(error)) from None
+    timings_us: dict[str, float] = {}
+    with timed(timings_us, "read"):
+        gray = read_gray(source, max_pixels)
+    with timed(timings_us, "preprocess"):
+        page = find_digits(gray)
     digits = predictor.read(page)
     inferred_us = sum(digit.prediction.timings_us.get("infer", 0.0) for digit in digits)
     return {
@@ -123,7 +121,7 @@ def _page(predictor: Predictor, gray: NDArray[np.uint8], read_us: float, with_pi
             | _values(predictor, digit.prediction, found.pixels if with_pixels else None)
             for digit, found in zip(digits, page.digits, strict=True)
         ],
-        "timings_us": {"read": read_us, "preprocess": found_us, "infer": round(inferred_us, 1)},
+        "timings_us": {**timings_us, "infer": round(inferred_us, 1)},
     }
 
 

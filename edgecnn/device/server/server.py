@@ -274,6 +274,8 @@ class _Server:
             "sha256": self.sha256,
             "runtime": self.predictor.model.runtime,
             "labels": self.predictor.labels,
+            "input": self.predictor.shape,
+            "reads": "digits" if self.predictor.reads_digits else "images",
             "uptime_s": round(time.monotonic() - self.started, 1),
             "counts": {
                 "requests": self.statuses.total(),

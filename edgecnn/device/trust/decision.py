@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecnn.device.preprocessing.digit import SIDE
+from edgecnn.device.preprocessing.digit import SIDE, are_digits
 from edgecnn.device.preprocessing.quantiles import median
 from edgecnn.device.trust.kept import read_kept
 from edgecnn.device.trust.refusal import reason_to_refuse
@@ -69,11 +69,15 @@ def calibrated(probabilities: Floats, decision: Decision) -> Floats:
 def reasons_to_refuse(
     pixels: NDArray[np.uint8], probabilities: Floats, labels: Sequence[str], decision: Decision
 ) -> list[str]:
-    """Return for each canonical image uint8 [N, 28, 28] with its calibrated probabilities why to refuse it, or ""."""
+    """Return for each image with its calibrated probabilities why to refuse it, or "".
+
+    Images are uint8 [N, H, W] or [N, H, W, C], as the network saw them; digits are MNIST's already.
+    """
+    needs_ink = are_digits(pixels.shape[1:], labels)  # of other images one that is black may be as good as any
     typical = typicality(pixels, decision)
     limits = {"least_probability": decision.least_probability, "least_typicality": decision.least_typicality}
     return [
-        reason_to_refuse(bool(image.any()), own.tolist(), logs.tolist(), labels, **limits)
+        reason_to_refuse(bool(image.any()) or not needs_ink, own.tolist(), logs.tolist(), labels, **limits)
         for image, own, logs in zip(pixels, probabilities, typical, strict=True)
     ]
 
@@ -91,4 +95,6 @@ def much_smaller(heights: NDArray[np.int64], accepted: NDArray[np.bool_]) -> NDA
 
 def typicality(pixels: NDArray[np.uint8], decision: Decision) -> Floats:
     """Return the log of how typical each image is of each class, and of none: [N, classes + 1]; [N, 0] if not known."""
-    return log_probabilities(pixels, decision.layers) if decision.layers else np.zeros((len(pixels), 0), np.float32)
+    if not decision.layers:
+        return np.zeros((len(pixels), 0), np.float32)
+    return log_probabilities(pixels.reshape(len(pixels), SIDE, SIDE), decision.layers)

@@ -42,13 +42,16 @@ def read_plain_decision(record: dict[str, Any], *, classes: int, where: Path) ->
 
 
 def judged(
-    levels: bytes, probabilities: Sequence[float], labels: Sequence[str], decision: PlainDecision
+    levels: bytes, probabilities: Sequence[float], labels: Sequence[str], decision: PlainDecision, *, digits: bool
 ) -> tuple[list[float], str]:
-    """Return the calibrated probabilities of a canonical image, 784 gray levels, and why to refuse it, or ""."""
+    """Return the calibrated probabilities of an image's gray levels, and why to refuse it, or "".
+
+    Those of `digits` are 784, in MNIST's shape; of other images one that is black may be as good as any.
+    """
     own = _calibrated(probabilities, decision)
     typical = log_probabilities(levels, decision.layers) if decision.layers else []
     limits = {"least_probability": decision.least_probability, "least_typicality": decision.least_typicality}
-    return own, reason_to_refuse(any(levels), own, typical, labels, **limits)
+    return own, reason_to_refuse(any(levels) or not digits, own, typical, labels, **limits)
 
 
 def log_probabilities(levels: bytes, layers: Sequence[PlainLayer]) -> list[float]:

@@ -3,6 +3,7 @@
 const SIDE = 280; // pixels of a drawing that is sent
 const PEN = 0.065; // of the paper's side
 const STEP = 0.04; // of the paper's side: one press of an arrow key
+const MOST_BARS = 12; // of more classes than these the likeliest are shown
 const LARGE = 2048; // pixels: of a larger photo the predictor uses no more, so no more is sent
 
 const find = (id) => document.getElementById(id);
@@ -14,6 +15,9 @@ let strokes = []; // lists of [x, y], each in 0..1
 let picture = null; // what is shown instead of strokes: a bitmap, or a file that the browser cannot draw
 let pen = null; // of the keyboard: {x, y, isDown}
 let pointer = null; // the one that draws
+let labels = [];
+let size = [28, 28]; // of what the network sees: height, width
+let drawsDigits = true; // or takes pictures of anything else
 
 // The paper.
 
@@ -58,13 +62,14 @@ function drawing() {
 }
 
 function begin(x, y) {
+  if (!drawsDigits) return;
   picture = null;
   strokes.push([[x, y]]);
   redraw();
 }
 
 function goOn(x, y) {
-  strokes.at(-1).push([x, y]);
+  strokes.at(-1)?.push([x, y]);
   redraw();
 }
 
@@ -103,7 +108,7 @@ for (const end of ["pointerup", "pointercancel"]) {
   paper.addEventListener(end, (event) => {
     if (event.pointerId !== pointer) return;
     pointer = null;
-    predict(drawing);
+    if (drawsDigits) predict(drawing);
   });
 }
 
@@ -112,6 +117,7 @@ const clip = (value) => Math.min(1, Math.max(0, value));
 
 paper.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (!drawsDigits && event.key !== "Delete" && event.key !== "Backspace") return;
   if (event.key in MOVES) {
     const [right, down] = MOVES[event.key];
     pen ??= { x: 0.5, y: 0.5, isDown: false };
@@ -237,7 +243,8 @@ function tell(answer, tookMs) {
 }
 
 function bars(probabilities, best) {
-  const rows = Object.entries(probabilities);
+  let rows = Object.entries(probabilities);
+  if (rows.length > MOST_BARS) rows = rows.sort((one, other) => other[1] - one[1]).slice(0, MOST_BARS);
   if (find("bars").children.length !== rows.length) find("bars").replaceChildren(...rows.map(row));
   [...find("bars").children].forEach((item, number) => {
     const [label, probability] = rows[number];
@@ -261,8 +268,12 @@ function row() {
 
 function look(pixels, label) {
   const seen = find("seen");
-  const image = new ImageData(28, 28);
-  pixels?.flat().forEach((level, number) => image.data.set([level, level, level, 255], 4 * number));
+  [seen.height, seen.width] = size;
+  const image = new ImageData(seen.width, seen.height);
+  pixels?.flat().forEach((level, number) => {
+    const color = Array.isArray(level) ? level : [level, level, level];
+    image.data.set([...color, 255], 4 * number);
+  });
   seen.getContext("2d").putImageData(image, 0, 0);
   seen.setAttribute("aria-label", pixels ? `The ${label} that the network saw` : "Nothing yet");
 }
@@ -302,12 +313,22 @@ function forget() {
 
 // The start.
 
-let labels = [];
+function invitePictures() {
+  find("title").textContent = document.title = "Show a picture";
+  paper.setAttribute("aria-label", "The picture");
+  find("undo").hidden = true;
+  find("keys").textContent = "Choose, drop or paste a picture. Delete clears.";
+}
+
 forget();
 redraw();
 try {
   const health = await (await fetch("/health")).json();
   labels = health.labels;
+  size = health.input.slice(0, 2);
+  drawsDigits = health.reads === "digits";
+  find("size").textContent = size.join("x");
+  if (!drawsDigits) invitePictures();
   find("model").textContent = `${health.model}, computed by ${health.runtime}`;
   if (!find("bars").children.length) empty();
 } catch {
