@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import tarfile
@@ -385,6 +386,28 @@ def test_the_unit_is_one_and_is_hardened(tmp_path: Path) -> None:
         check=False,
     )  # exposure at most 2.0 of 10
     assert judged.returncode == 0, judged.stdout[-300:]
+
+
+def test_the_container_file_starts_what_a_bundle_holds() -> None:
+    """It is not built here: that needs a container engine and a registry."""
+    text = re.sub(r"\\\n", "", (ROOT / "deploy" / "Containerfile").read_text())
+    lines = [line.split(None, 1) for line in text.splitlines() if line and not line.startswith("#")]
+    assert {word for word, _ in lines} <= {
+        "FROM",
+        "COPY",
+        "RUN",
+        "USER",
+        "ENV",
+        "EXPOSE",
+        "HEALTHCHECK",
+        "ENTRYPOINT",
+        "CMD",
+    }
+    given = {word: rest for word, rest in lines if word in ("ENTRYPOINT", "CMD")}
+    assert json.loads(given["ENTRYPOINT"]) + json.loads(given["CMD"]) == [
+        "python", "/bundle/predict.pyz", "--serve", "0.0.0.0:8000",
+    ]  # fmt: skip
+    assert json.loads(text.partition("HEALTHCHECK")[2].partition("CMD")[2].splitlines()[0])[0] == "python"
 
 
 def test_a_canary_that_fails_stops_all(tmp_path: Path) -> None:
