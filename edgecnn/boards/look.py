@@ -31,7 +31,6 @@ class Look:
     packages: tuple[str, ...]
     has_systemd: bool
     may_sudo: bool
-    is_root: bool
     unit: str | None  # the root that edgecnn.service serves
     listen: str | None  # where it listens
 
@@ -43,9 +42,9 @@ class Look:
         return (int(numbers[0]), int(numbers[1])) if len(numbers) > 1 else None
 
     @property
-    def python(self) -> tuple[tuple[int, int], str] | None:
-        """The first Python that is new enough, with its version."""
-        return next((found for found in self.pythons if found[0] >= OLDEST_PYTHON), None)
+    def usable_pythons(self) -> list[tuple[tuple[int, int], str]]:
+        """Those that are new enough, each with its version."""
+        return [found for found in self.pythons if found[0] >= OLDEST_PYTHON]
 
     def described(self) -> str:
         """Return the board in a line."""
@@ -85,7 +84,6 @@ def _look(found: Sequence[tuple[str, ...]]) -> Look:
         packages=tuple(_all(found, "packages")),
         has_systemd=_one(found, "systemd") == "yes",
         may_sudo=_one(found, "sudo") == "yes",
-        is_root=_one(found, "uid") == "0",
         unit=_one(found, "unit"),
         listen=_one(found, "listen"),
     )

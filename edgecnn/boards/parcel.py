@@ -16,7 +16,7 @@ from edgecnn.boards.wheelhouse import Wheelhouse
 from edgecnn.errors import ArtifactError, BoardError, ConfigError
 
 SUMS, RUN, UNIT, HEALTHY = "SHA256SUMS", "run", "edgecnn.service", "healthy.py"
-PROGRAM, PREDICTOR, PIXELS, EXPECTED = "predict", "predict.pyz", "selftest.raw", "selftest.json"
+PROGRAM, EXPECTED = "predict", "selftest.json"
 _LISTEN = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[\w.-]+):([0-9]{1,5})", re.ASCII)
 _ROOT = re.compile(r"~?[\w./-]+", re.ASCII)
 

@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 
 from edgecnn import artifact
-from edgecnn.boards.look import Look
+from edgecnn.boards.look import OLDEST_PYTHON, Look
 from edgecnn.errors import ArtifactError, BoardError
 
 _SUMS = "SHA256SUMS"
@@ -60,12 +60,12 @@ def wheelhouse(found: Look, requirements: Sequence[str], *, cache: Path, source:
     """
     if found.glibc is None:
         raise BoardError(f"deploy: {found.libc} there; wheels are for GNU libc alone; {_WITH_C}")
-    usable = [python for python in found.pythons if python[0] >= (3, 11)]
-    if not usable:
+    if not found.usable_pythons:
         versions = ", ".join(f"{major}.{minor}" for (major, minor), _ in found.pythons) or "none"
-        raise BoardError(f"deploy: Python there: {versions}; needs 3.11 or newer; install it, or {_WITH_C}")
+        oldest = ".".join(map(str, OLDEST_PYTHON))
+        raise BoardError(f"deploy: Python there: {versions}; needs {oldest} or newer; install it, or {_WITH_C}")
     refusals = []
-    for version, path in usable:
+    for version, path in found.usable_pythons:
         try:
             return Wheelhouse(_fetched(found, version, requirements, cache, source), path)
         except _NoWheelsError as error:

@@ -67,7 +67,6 @@ class Deployed:
     """How a deployment ended."""
 
     host: str
-    board: str
     version: str
     changed: bool
     seconds: float
@@ -81,7 +80,7 @@ def deploy(host: Host, wanted: Wanted, *, say: Say) -> Deployed:
         say(f"{host}: {found.described()}")
         made = _parcel(host, found, wanted, say)
         changed = install.install(link, found, made, wait_s=wanted.wait_s, say=say)
-    return Deployed(str(host), found.described(), made.version, changed, round(time.monotonic() - started, 1))
+    return Deployed(str(host), made.version, changed, round(time.monotonic() - started, 1))
 
 
 def roll_back(host: Host, root: str, *, wait_s: float, say: Say) -> str:

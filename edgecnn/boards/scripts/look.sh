@@ -8,7 +8,6 @@ echo "elf $(od -An -tx1 -j4 -N16 /bin/sh 2>/dev/null | tr -d ' \n')"
 libc=$(getconf GNU_LIBC_VERSION 2>/dev/null) || libc=$( (ldd --version 2>&1 || :) | head -n 1)
 echo "libc $libc"
 echo "model $(tr -d '\0' 2>/dev/null </proc/device-tree/model || :)"
-echo "uid $(id -u)"
 for name in python3 python3.13 python3.12 python3.11; do
   path=$(command -v "$name") || continue
   found=$("$path" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || continue
