@@ -66,7 +66,8 @@ def locked(host: Host, root: str) -> Iterator[None]:
                 process.stdin.flush()  # type: ignore[union-attr]
 
     try:
-        said = process.stdout.readline().decode().strip()
+        lines = (line.decode(errors="replace").strip() for line in process.stdout)
+        said = next((line for line in lines if line in ("busy", "locked")), "")  # a login script may print others
         if said == "busy":
             raise BoardError(f"{host}: another deployment to {root} is going on; wait for its end, then try again")
         if said != "locked":

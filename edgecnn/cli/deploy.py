@@ -79,6 +79,7 @@ def deploy(
 ) -> None:
     """Put a model on a board over ssh: tried there, then switched to in one step; a failure leaves the old one."""
     from edgecnn.boards import ssh
+    from edgecnn.boards.fleet import read_hosts
     from edgecnn.boards.parcel import check_listen, check_root
     from edgecnn.cli import choose
 
@@ -94,7 +95,10 @@ def deploy(
         choose.refuse({"--hosts": hosts, "MODEL": model}, "--look and --rollback are for one board")
         _at_board(ssh.parsed(address, **via), root, wait, rollback=rollback)
         return
+    # What is wrong with an address is told before anything is exported.
     board = None if fleet is not None else ssh.parsed(address, **via)
+    if fleet is not None:
+        read_hosts(fleet.file)
     what: dict[str, Any] = {"root": root, "in_c": runtime == "c", "service": service, "listen": listen}
     wanted = _wanted(
         model, scheme, recipe=recipe, model_format=model_format, wheels=wheels, wait_s=wait, **what
