@@ -106,7 +106,7 @@ def measure(
     measurements = [_candidate(model, runtime, libraries or {}) for model, runtime in candidates]
     a_round = [*[_take_turn] * setting.effort.turns, _end_round]
     place = place or here(look_s=0)
-    steps = [_prepare, *(a_round * setting.effort.rounds if place.has_timings else []), _count]
+    steps = [_prepare, *(a_round * setting.effort.rounds if place.has_timings else [])]
     with ExitStack() as stack, tempfile.TemporaryDirectory() as folder:
         scene = _Scene(Path(folder), setting, stack, images, classes, place)
         for number, step in enumerate(steps):
@@ -211,10 +211,6 @@ def _classify(measurement: Measurement, subject: Subject, scene: _Scene) -> None
         measurement.unclassified = "scores that are no numbers"
 
 
-def _count(measurement: Measurement, scene: _Scene) -> None:
-    measurement.cpu_s = scene.subjects[id(measurement)].ask("cpu")["cpu_s"]
-
-
 def _take_turn(measurement: Measurement, scene: _Scene) -> None:
     """Measure the model alone, for its share of a round."""
     subject, effort = scene.subjects[id(measurement)], scene.setting.effort
@@ -226,6 +222,7 @@ def _end_round(measurement: Measurement, scene: _Scene) -> None:
     """Sum up a round and, where the model reads pictures, measure a shorter one from file to label."""
     subject, effort = scene.subjects[id(measurement)], scene.setting.effort
     measurement.rounds.append(Latency(**subject.ask("end_round")))
+    measurement.cpu_s = subject.ask("cpu")["cpu_s"]
     if measurement.probabilities is not None:
         with suppress(RefusedError):  # its scores are no probabilities: it predicts nothing
             answer = subject.ask("end_to_end", image=scene.photo_there, runs=20, seconds=effort.seconds / 4)
