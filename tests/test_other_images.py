@@ -192,3 +192,13 @@ def test_the_self_tests_copies_of_a_color_image_differ_in_their_channels() -> No
     assert copies.shape == (4, 5, 6, 3)
     assert all(not np.array_equal(copy[..., 0], copy[..., 1]) for copy in copies)
     assert len({copy.tobytes() for copy in copies}) == 4
+
+
+def test_a_released_card_says_what_the_images_are(edgecnn: Edgecnn, shapes_run: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(shapes_run, tmp_path / "shapes"))
+    done = edgecnn("release", run, "--name", "shapes", "--out", tmp_path / "models")
+    assert done.returncode == 0, done.stderr
+    card = (tmp_path / "models" / "shapes" / "MODEL_CARD.md").read_text()
+    assert "for 28x32 color images, 3 classes" in card
+    assert "stretched to that size" in card
+    assert "digit" not in card

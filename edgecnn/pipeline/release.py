@@ -13,6 +13,7 @@ from typing import Any
 from edgecnn import artifact, zoo
 from edgecnn.artifact import RELEASED_QAT, Record, Run
 from edgecnn.config import Exporting, RunConfig, arch_name, configure, data_name, differences
+from edgecnn.device.preprocessing.digit import are_digits
 from edgecnn.errors import ArtifactError, ConfigError
 from edgecnn.pipeline.compressing import pruned_name
 from edgecnn.pipeline.workspace import read_config
@@ -51,7 +52,9 @@ def release(opened: Run, *, name: str, recipe: str, out: Path, seeds: Path | Non
         unsaid=differences(_plain(config), config),
     )
     several = None if seeds is None else _read_seeds(seeds, config)
-    card = model_card(name, records, made=made, bench=measured, seeds=several)
+    model = records["model.keras"]
+    digits = are_digits(model.input["shape"][1:], model.labels)
+    card = model_card(name, records, made=made, bench=measured, digits=digits, seeds=several)
     for name_ in {RELEASED_QAT, *FILES} - set(records):  # of an earlier release of another recipe
         for stale in (artifact.record_path(folder / name_), folder / name_):
             stale.unlink(missing_ok=True)

@@ -13,7 +13,7 @@ from edgecnn.report.table import BENCH_HEADINGS, SEED_HEADINGS, bench_rows, is_s
 _TEMPLATE = """\
 # {name}
 
-An image classifier of {parameters} for {size} grey images, {classes} classes, made by edgecnn {version}.
+An image classifier of {parameters} for {size} {color} images, {classes} classes, made by edgecnn {version}.
 
 {facts}
 ## How it was made
@@ -38,16 +38,26 @@ From `bench.json` beside this page.
 ## Input and output
 
 {inputs}
-White ink on black, the digit in a 20x20 box, its centre of mass in the middle.
+{expected}
 
 ## Limits
 
-Trained on {data} alone: digits by other hands, pens and cameras are read less well than the table says, and what is
-no digit gets a label all the same. Not for decisions about people.
+Trained on {data} alone: {limits}. Not for decisions about people.
 
 ## Files
 
 {files}"""
+
+_OF_DIGITS = {
+    "expected": "White ink on black, the digit in a 20x20 box, its centre of mass in the middle.",
+    "limits": "digits by other hands, pens and cameras are read less well than the table says, and what is\n"
+    "no digit gets a label all the same",
+}
+_OF_IMAGES = {
+    "expected": "The whole picture, upright, stretched to that size, what is transparent on white.",
+    "limits": "pictures of other places and cameras are read less well than the table says, and what is of\n"
+    "no class gets a label all the same",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,17 +80,22 @@ def model_card(
     *,
     made: Made,
     bench: dict[str, Any],
+    digits: bool,
     seeds: dict[str, Any] | None = None,
 ) -> str:
     """Return the card as markdown; `records` are those of all released files by name, as they lie in the folder.
 
-    `bench` holds the measurements of these files, `seeds` those of the same recipe trained with several seeds.
+    `bench` holds the measurements of these files, `digits` says whether the images are as MNIST has them, `seeds`
+    holds figures of the same recipe trained with several seeds.
     """
     model, conditions = records["model.keras"], bench["conditions"]
+    height, width, channels = model.input["shape"][1:]
     return _TEMPLATE.format(
         name=name,
         parameters=_parameters(model),
-        size="x".join(map(str, model.input["shape"][1:3])),
+        size=f"{height}x{width}",
+        color="grey" if channels == 1 else "color",
+        **(_OF_DIGITS if digits else _OF_IMAGES),
         classes=len(model.labels),
         version=model.versions["edgecnn"],
         data=model.data["name"],

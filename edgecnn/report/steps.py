@@ -38,7 +38,8 @@ def training_in_words(training: Mapping[str, Any]) -> str:
     said = dict(training)
     decay, schedule, warmup = (said.pop(key, None) for key in ("weight_decay", "schedule", "warmup_epochs"))
     patience, distorted = said.pop("patience"), said.pop("augmentation", None)
-    words = [f"{'AdamW' if decay else 'Adam'} {said.pop('learning_rate')}"]
+    optimizer = said.pop("optimizer", "adam").capitalize()
+    words = [f"{optimizer}{'W' if decay else ''} {said.pop('learning_rate')}"]
     words += [f"weight decay {decay}"] if decay else []
     words += [f"{schedule} schedule"] if schedule else []
     words += [f"{_epochs(warmup)} of warm-up"] if warmup else []
