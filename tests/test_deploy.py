@@ -363,7 +363,10 @@ class TestService:
     @pytest.mark.parametrize(
         "fault", [deployments.service_ends_at_once, deployments.connection_dropped_in_switch], ids=lambda f: f.__name__
     )
-    def test_the_old_version_serves_after(self, served: Scene, fault: Callable[[Scene], Deploy]) -> None:
+    def test_the_old_version_serves_after(
+        self, served: Scene, fault: Callable[[Scene], Deploy], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(deployments, "WAIT_S", "4")
         seen = deployments.broken(served, fault)
         assert seen["old_serves"], seen
         assert seen["next_succeeds"], seen
