@@ -7,7 +7,7 @@ PEERS = $(VENV)/.peers
 # The root of an emulated Raspberry Pi; tests/test_pi.py looks for it in the same place.
 PI ?= $(or $(EDGECNN_PI),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/edgecnn/pi)
 
-.PHONY: demo test browser machines pi test-pi check bench bench-peers models smoke lock format clean
+.PHONY: demo test browser machines board pi test-pi check bench bench-peers models smoke lock format clean
 
 demo: $(READY)  ## the whole job on the embedded digits, then a prediction without TensorFlow
 	$(BIN)/edgecnn run --data digits --out runs/demo
@@ -28,6 +28,12 @@ machines:  ## install Arm compilers and QEMU from Debian's packages for the test
 	  >/dev/null || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends \
 	  gcc libc6-dev gcc-aarch64-linux-gnu libc6-dev-arm64-cross gcc-arm-linux-gnueabihf libc6-dev-armhf-cross \
 	  qemu-user-static gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm >/dev/null; }
+
+board:  ## install sshd, systemd and sudo from Debian's packages for the tests of deployments (needs root; no server is started)
+	{ command -v /usr/sbin/sshd && command -v flock && command -v sudo && command -v systemd-analyze && \
+	  command -v /lib/systemd/systemd && command -v dbus-daemon; } >/dev/null || { apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -qq --no-install-recommends \
+	  openssh-server openssh-client systemd dbus sudo util-linux procps >/dev/null; }
 
 check: $(READY)  ## format, lint, types, and that README says what the code does
 	$(BIN)/ruff format --check .

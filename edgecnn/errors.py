@@ -8,6 +8,7 @@
     │   ├── ArtifactError         2   a model file that is absent, damaged or not what its record says
     │   ├── SearchError           2   what a search runs on is not there: its database, its cluster, its own processes
     │   ├── StorageError          2   the disk refused a write; nothing half-written stays behind
+    │   ├── BoardError            2   a board that does not answer, or lacks what a deployment needs
     │   └── GateError             1   the work was done and the result is refused: it is worse than allowed
     └── edgecnn.device.DeviceError 2  the board's own (that package stands alone): no runtime, no image, no fit;
                                       1   where the self-test computes something else
@@ -45,6 +46,10 @@ class SearchError(EdgecnnError):
 
 class StorageError(EdgecnnError):
     """The file system refused a write (full disk, no permission)."""
+
+
+class BoardError(EdgecnnError):
+    """A board that cannot be reached, is not the one that is known, or lacks what a deployment needs."""
 
 
 class GateError(EdgecnnError):

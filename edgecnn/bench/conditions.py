@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 _CPU = Path("/sys/devices/system/cpu/cpu0/cpufreq")
+_TEMPERATURE = Path("/sys/class/thermal/thermal_zone0/temp")
+_SENSORS = Path("/sys/class/hwmon")
 _THROTTLED = Path("/sys/devices/platform/soc/soc:firmware/get_throttled")
 # Raspberry Pi firmware, the four conditions that hold now (bits 16 to 19: since boot).
 _THROTTLE_BITS = {0: "undervoltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
@@ -32,6 +34,7 @@ def conditions(*, look_s: float = 0.5) -> dict[str, Any]:
         "frequency_khz": _number(_CPU / "scaling_cur_freq"),
         "frequency_max_khz": _number(_CPU / "cpuinfo_max_freq"),
         "throttled": _throttled(),
+        "temperature_c": _temperature(),
         "load_average": round(os.getloadavg()[0], 2),
         "busy_cores": _busy_cores(look_s),
     }
@@ -44,18 +47,21 @@ class Watch:
     def __init__(self) -> None:
         self._start, self._ticks, self._own_s = time.monotonic(), _ticks(), _own_cpu_s()
 
-    def seen(self) -> dict[str, Any]:
-        """Return what conditions were while measuring; call it when the children have ended."""
-        return {"busy_cores_meanwhile": self._others_busy_cores(), "throttled_meanwhile": _throttled()}
+    def seen(self, *, workers_s: float = 0.0) -> dict[str, Any]:
+        """Return what conditions were while measuring; call it when the children have ended.
 
-    def _others_busy_cores(self) -> float | None:
-        """Return how many cores' worth of time others took: all of it less what this one and its children did."""
+        `workers_s` are the CPU seconds of those who measured and are no children.
+        """
+        return {"busy_cores_meanwhile": self._others_busy_cores(workers_s), "throttled_meanwhile": _throttled()}
+
+    def _others_busy_cores(self, workers_s: float) -> float | None:
+        """Return how many cores' worth of time others took: all of it less what this one and its workers did."""
         now = _ticks()
         if now is None or self._ticks is None:
             return None
         idle, total = now[0] - self._ticks[0], now[1] - self._ticks[1]
         busy_s = (total - idle) / os.sysconf("SC_CLK_TCK")
-        return round(max(0.0, busy_s - (_own_cpu_s() - self._own_s)) / (time.monotonic() - self._start), 2)
+        return round(max(0.0, busy_s - (_own_cpu_s() - self._own_s) - workers_s) / (time.monotonic() - self._start), 2)
 
 
 def reasons(found: dict[str, Any]) -> list[str]:
@@ -106,12 +112,26 @@ def _throttled() -> int | None:
                 ["vcgencmd", "get_throttled"], capture_output=True, text=True, timeout=5, check=True
             )
         except (OSError, subprocess.SubprocessError):
-            return None
+            return _undervoltage()
         text = answer.stdout.partition("=")[2]
     try:
         return int(text, 16)
     except ValueError:
         return None
+
+
+def _undervoltage() -> int | None:
+    """Return the one flag that the kernel's own driver (rpi_volt) knows, for systems without the firmware's tools."""
+    for sensor in _SENSORS.glob("hwmon*"):
+        if _text(sensor / "name") == "rpi_volt":
+            return _number(sensor / "in0_lcrit_alarm")
+    return None
+
+
+def _temperature() -> float | None:
+    """Return the processor's temperature in degrees Celsius."""
+    thousandths = _number(_TEMPERATURE)
+    return None if thousandths is None else thousandths / 1000
 
 
 def _cpu() -> str:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edgecnn.bench.latency import Latency
+from edgecnn.bench.place import Place, here
 from edgecnn.bench.subject import RefusedError, Subject, SubjectError
 from edgecnn.device.files import C_LIBRARY
 
@@ -66,6 +67,7 @@ class Measurement:
     library: Path | None = None
     unclassified: str | None = None
     cold_start_ms: float | None = None
+    cpu_s: float = 0.0  # that its process took
     peak_rss_bytes: int | None = None
     inputs: list[dict[str, Any]] = field(default_factory=list)
     outputs: list[dict[str, Any]] = field(default_factory=list)
@@ -90,23 +92,26 @@ def measure(
     images: NDArray[np.uint8] | None,
     classes: int,
     libraries: Mapping[Path, Path | str] | None = None,
+    place: Place | None = None,
     observe: Callable[[int, int], None],
     on_prepared: Callable[[Sequence[Measurement]], None] = lambda measurements: None,
 ) -> list[Measurement]:
     """Return a measurement per (model, runtime); one that cannot be loaded or dies has an `error` and no figures.
 
     `images` (uint8 [N, H, W, C]) are classified where they fit the model. `libraries` are those of the models in C,
-    which the runtime c takes, or why there is none. `observe` is called with (steps done,
+    which the runtime c takes, or why there is none. `place` is where they are measured, by default here; where times
+    mean nothing, none are taken. `observe` is called with (steps done,
     steps in all), `on_prepared` when all models have been loaded and none is timed yet: it may raise.
     """
     measurements = [_candidate(model, runtime, libraries or {}) for model, runtime in candidates]
     a_round = [*[_take_turn] * setting.effort.turns, _end_round]
-    steps = [_prepare, *a_round * setting.effort.rounds]
+    place = place or here(look_s=0)
+    steps = [_prepare, *(a_round * setting.effort.rounds if place.has_timings else [])]
     with ExitStack() as stack, tempfile.TemporaryDirectory() as folder:
-        scene = _Scene(Path(folder), setting, stack, images, classes)
+        scene = _Scene(Path(folder), setting, stack, images, classes, place)
         for number, step in enumerate(steps):
-            for place, measurement in enumerate(measurements):
-                observe(number * len(measurements) + place, len(steps) * len(measurements))
+            for index, measurement in enumerate(measurements):
+                observe(number * len(measurements) + index, len(steps) * len(measurements))
                 if measurement.error is None:
                     _guarded(step, measurement, scene)
             if step is _prepare:
@@ -126,8 +131,15 @@ class _Scene:
     """The files and processes of one session."""
 
     def __init__(
-        self, folder: Path, setting: Setting, stack: ExitStack, images: NDArray[np.uint8] | None, classes: int
+        self,
+        folder: Path,
+        setting: Setting,
+        stack: ExitStack,
+        images: NDArray[np.uint8] | None,
+        classes: int,
+        place: Place,
     ) -> None:
+        self.place = place
         self.setting, self.stack, self.images, self.classes = setting, stack, images, classes
         self.images_file, self.answer_file = folder / "images.npy", folder / "probabilities.npy"
         self.photo = folder / "photo.png"
@@ -135,6 +147,9 @@ class _Scene:
         if images is not None:
             np.save(self.images_file, images)
             _save_photo(images, self.photo)
+            self.images_there, self.photo_there = place.put(self.images_file), place.put(self.photo)
+            self.answer_file.touch()
+            self.answer_there = place.put(self.answer_file)
 
     def start(self, measurement: Measurement) -> Subject:
         setting = self.setting
@@ -145,6 +160,7 @@ class _Scene:
             pin=setting.pin,
             shape=setting.shape,
             library=measurement.library,
+            place=self.place,
         )
 
 
@@ -165,26 +181,29 @@ def _guarded(step: Callable[[Measurement, _Scene], None], measurement: Measureme
 def _prepare(measurement: Measurement, scene: _Scene) -> None:
     """Start cold several times, keep the last process, classify the images with it and warm up."""
     starts = []
-    for _ in range(scene.setting.effort.starts - 1):
+    for _ in range(scene.setting.effort.starts - 1 if scene.place.has_timings else 0):
         with scene.start(measurement) as cold:
             starts.append(cold.cold_start_ms)
     subject = scene.stack.enter_context(scene.start(measurement))
     scene.subjects[id(measurement)] = subject
-    measurement.cold_start_ms = median([*starts, subject.cold_start_ms])
-    measurement.peak_rss_bytes = subject.peak_rss_bytes
+    if scene.place.has_timings:
+        measurement.cold_start_ms = median([*starts, subject.cold_start_ms])
+        measurement.peak_rss_bytes = subject.peak_rss_bytes
     measurement.inputs, measurement.outputs = subject.inputs, subject.outputs
     if scene.images is not None and measurement.classifies(scene.images, scene.classes):
         _classify(measurement, subject, scene)
-    subject.ask("warm_up", seconds=scene.setting.effort.warm_up_s)
+    if scene.place.has_timings:
+        subject.ask("warm_up", seconds=scene.setting.effort.warm_up_s)
 
 
 def _classify(measurement: Measurement, subject: Subject, scene: _Scene) -> None:
     """Note the model's scores; one that refuses the images, or whose scores are no numbers, is only timed."""
     try:
-        subject.ask("classify", images=str(scene.images_file), out=str(scene.answer_file))
+        subject.ask("classify", images=scene.images_there, out=scene.answer_there)
     except RefusedError as error:
         measurement.unclassified = str(error)
         return
+    scene.place.get(scene.answer_there, scene.answer_file)
     scores = np.load(scene.answer_file)
     if np.isfinite(scores).all():
         measurement.probabilities = scores
@@ -203,7 +222,8 @@ def _end_round(measurement: Measurement, scene: _Scene) -> None:
     """Sum up a round and, where the model reads pictures, measure a shorter one from file to label."""
     subject, effort = scene.subjects[id(measurement)], scene.setting.effort
     measurement.rounds.append(Latency(**subject.ask("end_round")))
+    measurement.cpu_s = subject.ask("cpu")["cpu_s"]
     if measurement.probabilities is not None:
         with suppress(RefusedError):  # its scores are no probabilities: it predicts nothing
-            answer = subject.ask("end_to_end", image=str(scene.photo), runs=20, seconds=effort.seconds / 4)
+            answer = subject.ask("end_to_end", image=scene.photo_there, runs=20, seconds=effort.seconds / 4)
             measurement.end_to_end.append(Latency(**answer))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from edgecnn.device.files import C_LIBRARY
 from edgecnn.device.predictor import Predictor
 from edgecnn.device.runtimes import loader as runtimes
 from edgecnn.device.runtimes.quiet import quiet
+
+STARTED_NS = "EDGECNN_STARTED_NS"  # set by who starts this process far from who asks: when that was
 
 
 class Worker:
@@ -70,6 +73,10 @@ class Worker:
         predictor = self._classifier()
         return asdict(measure_latency(lambda: predictor.predict(image), runs=runs, seconds=seconds))
 
+    def cpu(self) -> dict[str, Any]:
+        """Return the CPU seconds that this process took."""
+        return {"cpu_s": sum(os.times()[:4])}
+
     def _invoke(self) -> object:
         return self._model.invoke(self._arrays)
 
@@ -93,15 +100,17 @@ def _loaded(
 
 def peak_rss_bytes() -> int | None:
     """Return this process' peak resident memory (VmHWM; unlike ru_maxrss it does not inherit the parent's)."""
-    for line in Path("/proc/self/status").read_text().splitlines():
+    status = Path("/proc/self/status")
+    for line in status.read_text().splitlines() if status.exists() else ():  # an emulated board has none
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
     return None
 
 
-def main() -> None:
-    """Serve commands until standard input ends."""
-    options = json.loads(sys.argv[1])
+def main(text: str) -> None:
+    """Serve commands until standard input ends; `text` holds the options as JSON."""
+    options = json.loads(text)
+    started_ns = os.environ.get(STARTED_NS)
     # Answers leave through a descriptor of their own: runtimes print to stdout when they please.
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
@@ -110,6 +119,8 @@ def main() -> None:
             os.sched_setaffinity(0, options["pin"])
         worker = Worker(Path(options.pop("model")), **{k: v for k, v in options.items() if k != "pin"})
         answer = worker.first()
+        if started_ns is not None:  # of the clock since boot, which all processes share
+            answer["cold_start_ms"] = (time.monotonic_ns() - int(started_ns)) / 1e6
     except Exception as error:
         print(json.dumps({"error": _one_line(error)}), file=answers)
         return
@@ -128,4 +139,4 @@ def _one_line(error: Exception) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1])

@@ -13,8 +13,10 @@ import typer
 from edgecnn import __version__
 from edgecnn.cli.build import build
 from edgecnn.cli.data import app as data_app
+from edgecnn.cli.deploy import deploy
 from edgecnn.cli.exporting import export
 from edgecnn.cli.options import (
+    ROOT,
     ArchOption,
     CalibrationMethodOption,
     CalibrationOption,
@@ -28,10 +30,13 @@ from edgecnn.cli.options import (
     OutOption,
     RecipeOption,
     ResizeOption,
+    RootOption,
     RoundsOption,
     RunArgument,
     SeedOption,
     SparsityOption,
+    SshConfigOption,
+    SshOption,
     StageRecipeOption,
     TeacherOption,
 )
@@ -282,6 +287,7 @@ def quantize(
 
 app.command()(export)
 app.command()(build)
+app.command()(deploy)
 
 
 @app.command()
@@ -324,6 +330,17 @@ def bench(
     ] = None,
     resize: ResizeOption = None,
     data_dir: DataDirOption = None,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            "--device",
+            help="ssh://USER@HOST, with what edgecnn deploy put there, or pi-emulator, without times. Default: here.",
+            show_default=False,
+        ),
+    ] = None,
+    root: RootOption = ROOT,
+    ssh_option: SshOption = None,
+    ssh_config: SshConfigOption = None,
 ) -> None:
     """Measure accuracy, size, latency and cold start of models, each in a process of its own, taking turns."""
     from edgecnn import artifact, pipeline
@@ -339,17 +356,21 @@ def bench(
     opened, models = choose.bench_targets(targets)
     if json is not None:
         artifact.check_writable(json)
-    say(f"measuring {opened.root if opened else ', '.join(map(str, models))}")
-    if opened is not None:
-        choose.refuse({"--resize": resize}, f"run {opened.root} has its own")
-        out = opened.bench
-        with progress() as observe, pipeline.reopen(opened, moved=data, data_dir=data_dir, observe=observe) as work:
-            result = pipeline.bench_run(opened, data=work.data, observe=observe, **options)
-    else:
-        out = json or Path("edgecnn-bench.json")
-        with progress() as observe:
-            known = choose.data_of(models, data, resize=resize, data_dir=data_dir, observe=observe)
-            result = pipeline.bench(models, data=known, out=out, must_fit=data is not None, observe=observe, **options)
+    with choose.bench_place(device, root, options=ssh_option, config=ssh_config) as place:
+        options["place"] = place
+        say(f"measuring {opened.root if opened else ', '.join(map(str, models))}")
+        if opened is not None:
+            choose.refuse({"--resize": resize}, f"run {opened.root} has its own")
+            out = opened.bench
+            with progress() as observe, pipeline.reopen(opened, moved=data, data_dir=data_dir, observe=observe) as work:
+                result = pipeline.bench_run(opened, data=work.data, observe=observe, **options)
+        else:
+            out = json or Path("edgecnn-bench.json")
+            with progress() as observe:
+                known = choose.data_of(models, data, resize=resize, data_dir=data_dir, observe=observe)
+                result = pipeline.bench(
+                    models, data=known, out=out, must_fit=data is not None, observe=observe, **options
+                )
     if json not in (None, out):
         artifact.write_atomic(Path(json or out), out.read_text())
     print_bench(out)

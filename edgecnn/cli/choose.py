@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edgecnn.bench.budget import Budget
+    from edgecnn.bench.place import Place
     from edgecnn.bench.session import Setting
     from edgecnn.data import DataSet
     from edgecnn.pipeline import Observer
@@ -341,6 +342,22 @@ def setting(
     effort = EFFORTS["quick" if quick else "thorough" if thorough else "default"]
     effort = replace(effort, rounds=rounds or effort.rounds)
     return Setting(effort, threads=threads, pin=cores, shape=_numbers(shape, "--shape"))
+
+
+@contextmanager
+def bench_place(
+    device: str | None, root: str, *, options: Sequence[str] | None, config: Path | None
+) -> Iterator[Place | None]:
+    """Yield where to measure, None for this machine."""
+    if device is None:
+        refuse({"--ssh-option": options, "--ssh-config": config}, "it is for --device ssh://USER@HOST")
+        yield None
+        return
+    from edgecnn.boards.parcel import check_root
+    from edgecnn.pipeline.places import place_of
+
+    with place_of(device, root=check_root(root), via={"options": options or (), "config": config}) as place:
+        yield place
 
 
 def model_file(named: Path | None, runtime: str | None = None) -> Path:

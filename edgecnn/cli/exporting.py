@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -140,6 +140,16 @@ def export(
     print(_exported(asked))
 
 
+def to_bundle(
+    model: Path | None, *, scheme: str, recipe: str | None = None, model_format: str | None = None
+) -> tuple[Path, str]:
+    """Return the exported file that a bundle of `model` is made of, exported where it must be, and its name."""
+    values: dict[str, Any] = dict.fromkeys(field.name for field in fields(Asked))
+    chosen = {"model": model, "format": "bundle", "scheme": scheme, "recipe": recipe, "model_format": model_format}
+    asked = Asked(**values | chosen | {"dynamic_batch": False, "bias_correction": False})
+    return _to_bundle(asked)
+
+
 def _exported(asked: Asked) -> Path:
     """Export in the format asked for; return the path written."""
     from edgecnn import pipeline
@@ -164,7 +174,7 @@ def _bundle(asked: Asked) -> Path:
         from edgecnn import native
 
         native.compiler_of(asked.target, None)  # what cannot be compiled is told before anything is exported
-    file, name = _bundled_file(asked) if _is_exported(asked.model) else _bundled_model(asked)
+    file, name = _to_bundle(asked)
     if asked.target is not None:
         pipeline.check_source(file)
     folder, archive = pipeline.export_bundle(
@@ -172,6 +182,10 @@ def _bundle(asked: Asked) -> Path:
     )
     say(f"bundle: {folder}, and packed")
     return archive
+
+
+def _to_bundle(asked: Asked) -> tuple[Path, str]:
+    return _bundled_file(asked) if _is_exported(asked.model) else _bundled_model(asked)
 
 
 def _is_exported(model: Path | None) -> bool:

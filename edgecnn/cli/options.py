@@ -135,3 +135,11 @@ CalibrationMethodOption = Annotated[
         show_default=False,
     ),
 ]
+ROOT = "~/edgecnn"
+RootOption = Annotated[str, typer.Option("--root", help="Folder of the deployments on the board.")]
+SshOption = Annotated[
+    list[str] | None, typer.Option("--ssh-option", help="NAME=VALUE for ssh -o. Repeatable.", show_default=False)
+]
+SshConfigOption = Annotated[
+    Path | None, typer.Option("--ssh-config", "-F", help="Configuration file of ssh.", show_default=False)
+]

@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import marshal
 import zipfile
+from collections.abc import Sequence
 from importlib.util import MAGIC_NUMBER
 from pathlib import Path
 
+_PACKAGE = Path(__file__).resolve().parents[1]
 # A self-test first looks whether this very file is whole: none of it is to be trusted before.
 _MAIN = """import sys
 
@@ -28,20 +30,40 @@ sys.exit(main(find_model=model_beside))
 """
 
 
+_BENCH_MAIN = """from edgecnn.bench.board import main
+
+main()
+"""
+_BENCH = ("__init__", "board", "conditions", "footprint", "latency", "worker")
+
+
 def to_pyz() -> bytes:
-    """Return the file's content: the device package and nothing else of edgecnn; always the same bytes.
+    """Return the file's content: the device package and nothing else of edgecnn; always the same bytes."""
+    return _packed(_MAIN, _device_files())
+
+
+def bench_pyz() -> bytes:
+    """Return what measures on a board, in one file: the device package, and the workers of `edgecnn.bench`."""
+    return _packed(_BENCH_MAIN, [*_device_files(), *(_PACKAGE / "bench" / f"{name}.py" for name in _BENCH)])
+
+
+def _device_files() -> list[Path]:
+    paths = [_PACKAGE / "__init__.py", *sorted((_PACKAGE / "device").rglob("*.*"))]
+    return [path for path in paths if "__pycache__" not in path.parts]
+
+
+def _packed(main: str, paths: Sequence[Path]) -> bytes:
+    """Return a program of these files of the package.
 
     It is laid out as `zipapp` does; that writes the local time into it, which is another in every time zone.
     Beside each source lies its bytecode, which a Python of the same minor version takes (a zip file has no place to
     keep what it compiles); any other one compiles the source at every start.
     """
-    package = Path(__file__).resolve().parents[1]
-    paths = [package / "__init__.py", *sorted((package / "device").rglob("*.*"))]
-    files = {str(p.relative_to(package.parent)): p.read_bytes() for p in paths if "__pycache__" not in p.parts}
+    files = {str(path.relative_to(_PACKAGE.parent)): path.read_bytes() for path in paths}
     archive = io.BytesIO(b"#!/usr/bin/env python3\n")
     archive.seek(0, io.SEEK_END)
     with zipfile.ZipFile(archive, "a") as packed:
-        for name, content in {"__main__.py": _MAIN.encode(), **files}.items():
+        for name, content in {"__main__.py": main.encode(), **files}.items():
             packed.writestr(_member(name), content)
             if name.endswith(".py"):
                 packed.writestr(_member(f"{name}c"), _bytecode(content, name))

@@ -21,6 +21,7 @@ from edgecnn.pipeline.compressing import cluster, prune, train_quantized, why_no
 from edgecnn.pipeline.conversion import AUTO, Target
 from edgecnn.pipeline.cost import Inspection, float32_beside, images_to_compare, inspected, untrained_cost
 from edgecnn.pipeline.deciding import decide, decision_line
+from edgecnn.pipeline.deploying import Wanted, deploy, deploy_to_many, is_bundle, looked_at, roll_back
 from edgecnn.pipeline.exports import copy_released, export, export_model, pack_predictor
 from edgecnn.pipeline.measure import a_look, bench, bench_run, check_budget
 from edgecnn.pipeline.release import release
@@ -47,6 +48,7 @@ __all__ = [
     "LayerSensitivity",
     "Observer",
     "Target",
+    "Wanted",
     "Workspace",
     "a_look",
     "accuracy_line",
@@ -65,6 +67,8 @@ __all__ = [
     "data_of_run",
     "decide",
     "decision_line",
+    "deploy",
+    "deploy_to_many",
     "export",
     "export_bundle",
     "export_c",
@@ -72,13 +76,16 @@ __all__ = [
     "float32_beside",
     "images_to_compare",
     "inspected",
+    "is_bundle",
     "load_data",
+    "looked_at",
     "pack_predictor",
     "prune",
     "read_config",
     "release",
     "reopen",
     "report",
+    "roll_back",
     "run",
     "sensitivity",
     "teach",

@@ -43,7 +43,7 @@ def export_bundle(model: Path, *, out: Path, name: str, target: str | None = Non
     name = "-".join(_PLAIN_NAME.findall(name if target is None else f"{name}-{target}")).strip("-.") or "bundle"
     folder = out / name
     _check_replaceable(folder)
-    files = bundle_files(model, name=name, in_c={} if target is None else _compiled(model, target))
+    files = bundle_files(model, name=name, in_c={} if target is None else compiled(model, target))
     artifact.write_folder(folder, files, programs={file for file, content in files.items() if is_program(content)})
     archive = out / f"{name}.tar.gz"
     artifact.write_atomic(archive, to_tar_gz(files, name=name))
@@ -80,7 +80,7 @@ def bundle_files(model: Path, *, name: str, in_c: Mapping[str, bytes] = MappingP
     )
 
 
-def _compiled(model: Path, target: str) -> dict[str, bytes]:
+def compiled(model: Path, target: str) -> dict[str, bytes]:
     """Return library and program of an int8 .tflite file for another machine or this one."""
     from edgecnn.export.bundle import LIBRARY, PROGRAM
 

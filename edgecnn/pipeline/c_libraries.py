@@ -17,23 +17,27 @@ class CLibrary:
     path: Path
     size_bytes: int
     flash_bytes: int
-    arena_bytes: int
+    arena_bytes: int | None  # None of one for another machine, which cannot be asked here
 
 
-def libraries_for(models: Iterable[Path], folder: Path) -> dict[Path, CLibrary | str]:
+def libraries_for(models: Iterable[Path], folder: Path, target: str | None = None) -> dict[Path, CLibrary | str]:
     """Return the C library of each model, compiled into `folder` where none lies beside it, or why there is none.
 
+    With a `target` all are compiled, for that machine.
     Raises `MissingExtraError` where one must be compiled and there is no compiler.
     """
-    return {model: _library(model, folder / str(number)) for number, model in enumerate(models)}
+    return {model: _library(model, folder / str(number), target) for number, model in enumerate(models)}
 
 
-def _library(model: Path, folder: Path) -> CLibrary | str:
+def _library(model: Path, folder: Path, target: str | None) -> CLibrary | str:
     from edgecnn.bench.footprint import flash_bytes
     from edgecnn.device.errors import DeviceError
     from edgecnn.device.runtimes.library import Library, library_of
 
     try:
+        if target is not None:
+            path = build(model, target=target, out=folder)
+            return CLibrary(path, path.stat().st_size, flash_bytes(path), None)
         path = library_of(model, asked=False) or build(model, out=folder)
         return CLibrary(path, path.stat().st_size, flash_bytes(path), Library(path).arena_bytes)
     except (ArtifactError, DeviceError) as error:

@@ -19,6 +19,7 @@ from edgecnn.pipeline.workspace import Observer, unobserved
 
 if TYPE_CHECKING:
     from edgecnn.bench.budget import Budget
+    from edgecnn.bench.place import Place
     from edgecnn.bench.session import Measurement, Setting
     from edgecnn.data import DataSet
 
@@ -54,6 +55,7 @@ def bench(
     relative_to: Path | None = None,
     must_fit: bool = False,
     keras: bool = True,
+    place: Place | None = None,
     observe: Observer = unobserved,
 ) -> dict[str, Any]:
     """Measure the models among `candidates` in the board's installed runtimes (or those named); write `out`.
@@ -62,30 +64,35 @@ def bench(
     and the ratio to `baseline` (an artifact's name; default: float32 in the first runtime) is formed turn by turn.
     Accuracy is over the test split of `data` where the model takes such images (`must_fit`: else `DataError`), parity
     with the Keras parent (`keras` and TensorFlow being installed) or the float32 model of the recipe; the first images
-    that are read otherwise go to a folder beside `out`. Artifacts are named relative to a folder, else by file name.
+    that are read otherwise go to a folder beside `out`. `place` is where models are measured, by default here.
+    Artifacts are named relative to a folder, else by file name.
     Raises `ArtifactError` when there is nothing to measure or a model is not what its record says.
     """
     from edgecnn.bench import conditions, session
+    from edgecnn.bench.place import here
 
-    pairs = _pairs([path for path in candidates if path.suffix in artifact.EXPORT_SUFFIXES], runtimes)
+    models = [path for path in candidates if path.suffix in artifact.EXPORT_SUFFIXES]
+    pairs = _pairs(models, runtimes, usable=None if place is None else place.runtimes)
     records = {path: artifact.checked(path) if artifact.record_path(path).exists() else None for path, _ in pairs}
     names = _names([path for path, _ in pairs], relative_to)
     _check_baseline(baseline, names)
     artifact.check_writable(out)
     setting = setting or session.Setting(session.EFFORTS["default"])
-    found, watch = conditions.conditions(), conditions.Watch()
+    place = place or here()
+    found = dict(place.conditions)
     with tempfile.TemporaryDirectory() as folder:
-        libraries = libraries_for((model for model, runtime in pairs if runtime == "c"), Path(folder))
+        libraries = libraries_for((model for model, runtime in pairs if runtime == "c"), Path(folder), place.target)
         measured = session.measure(
             pairs,
             setting,
             images=None if data is None else data.test.images,
             classes=0 if data is None else len(data.labels),
             libraries={model: made if isinstance(made, str) else made.path for model, made in libraries.items()},
+            place=place,
             observe=lambda done, total: observe("bench", done, total, {}),
             on_prepared=lambda prepared: _check_fit(prepared, data) if must_fit else None,
         )
-    found |= watch.seen()
+        found |= place.seen(sum(m.cpu_s for m in measured))
     if all(m.error is not None for m in measured):
         raise ArtifactError(f"bench {measured[0].model}: {measured[0].error}")
     compared_to = _baseline(names, measured, records, baseline)
@@ -101,14 +108,18 @@ def bench(
                 compared_to,
                 None if references is None else references.of(m),
                 libraries.get(m.model) if m.runtime == "c" else None,
+                place,
             ),
         }
         for name, m in zip(names, measured, strict=True)
     ]
-    found["not_clean"] = conditions.reasons(found) + _unsteady(names, measured)
+    if place.has_timings:
+        found["not_clean"] = conditions.reasons(found) + _unsteady(names, measured)
+    if place.name is not None:
+        found["device"] = place.name
     result = {
         "schema": SCHEMA,
-        "conditions": found | _made_with(setting, {m.runtime for m in measured}),
+        "conditions": found | _made_with(setting, {m.runtime for m in measured}, place),
         "data": None if data is None else _described(data),
         "baseline": None if compared_to is None else names[measured.index(compared_to)],
         "results": rows,
@@ -127,8 +138,13 @@ def check_budget(result: dict[str, Any], limits: Budget | None) -> None:
         raise GateError(f"budget: {len(lines)} broken: {'; '.join(lines)}")
 
 
-def _pairs(models: list[Path], named: Sequence[str] | None) -> list[tuple[Path, str]]:
-    """Return each model with each runtime that takes it, among those named or the board's that are installed."""
+def _pairs(
+    models: list[Path], named: Sequence[str] | None, *, usable: Sequence[str] | None = None
+) -> list[tuple[Path, str]]:
+    """Return each model with each runtime that takes it, among those named or the board's that are installed.
+
+    `usable` are those of another machine.
+    """
     from edgecnn.bench import peers
     from edgecnn.device.files import C_LIBRARY, read_model
     from edgecnn.device.runtimes import ladder
@@ -138,12 +154,20 @@ def _pairs(models: list[Path], named: Sequence[str] | None) -> list[tuple[Path, 
     for name in named or ():
         if name not in peers.SUFFIXES:
             raise unknown("runtime", name, peers.SUFFIXES)
-        if name != C_LIBRARY and not peers.is_installed(name):
+        if usable is not None and name not in (*usable, C_LIBRARY):
+            raise ConfigError(
+                f"runtime {name}: not on the device, which has {', '.join(usable) or 'none'}; deploy to it"
+            )
+        if usable is None and name != C_LIBRARY and not peers.is_installed(name):
             raise ConfigError(f"runtime {name}: not installed; run: pip install {peers.KNOWN[name].package}")
-    usable = list(dict.fromkeys(named or ladder.installed()))
-    pairs = [(model, name) for model in models for name in usable if model.suffix in peers.SUFFIXES[name]]
+    tried = list(dict.fromkeys(named or (ladder.installed() if usable is None else usable)))
+    pairs = [(model, name) for model in models for name in tried if model.suffix in peers.SUFFIXES[name]]
     if not pairs and named:
         raise ConfigError(f"bench: no model here is for {', '.join(named)}; name another --runtime")
+    if not pairs and usable is not None:
+        raise ArtifactError(
+            f"bench: the device has {', '.join(usable) or 'no runtime'}, which takes none of these models"
+        )
     if not pairs:
         extras.require("litert", "ort", needed_by="bench")
     for model, _ in pairs:
@@ -215,20 +239,19 @@ def _described(data: DataSet) -> dict[str, Any]:
     }
 
 
-def _made_with(setting: Setting, runtimes: Iterable[str]) -> dict[str, Any]:
-    from edgecnn.bench.footprint import versions
-
+def _made_with(setting: Setting, runtimes: Iterable[str], place: Place) -> dict[str, Any]:
+    measured_as = {
+        "batch": 1,
+        "threads": setting.threads,
+        "pin": setting.pin,
+        "shape": setting.shape,
+        "rounds": setting.effort.rounds,
+        "turns_a_round": setting.effort.turns,
+        "runs_at_least": setting.effort.runs,
+        "seconds_at_least": setting.effort.seconds,
+    }
     return {
-        "versions": artifact.library_versions() | versions(runtimes),
+        "versions": ({} if place.name else artifact.library_versions()) | dict(place.versions(runtimes)),
         "commit": artifact.source_commit(),
-        "latency": {
-            "batch": 1,
-            "threads": setting.threads,
-            "pin": setting.pin,
-            "shape": setting.shape,
-            "rounds": setting.effort.rounds,
-            "turns_a_round": setting.effort.turns,
-            "runs_at_least": setting.effort.runs,
-            "seconds_at_least": setting.effort.seconds,
-        },
+        "latency": measured_as if place.has_timings else None,
     }

@@ -12,6 +12,7 @@ from edgecnn.pipeline.c_libraries import CLibrary
 from edgecnn.pipeline.cost import cost_of, sparse_bytes
 
 if TYPE_CHECKING:
+    from edgecnn.bench.place import Place
     from edgecnn.bench.session import Measurement
     from edgecnn.data import DataSet
 
@@ -23,10 +24,9 @@ def row(
     baseline: Measurement | None,
     reference: parity.Reference | None,
     library: CLibrary | str | None,
+    place: Place,
 ) -> dict[str, Any]:
     """Return the figures of one model in one runtime; null for what does not apply or could not be measured."""
-    from edgecnn.bench.footprint import bare_python_rss_bytes, installed_bytes
-
     content = artifact.read_bytes(m.model)
     in_c = library if isinstance(library, CLibrary) else None
     cost = cost_of(content, m.model.suffix)
@@ -51,8 +51,8 @@ def row(
         **_latency(m, baseline),
         "cold_start_ms": m.cold_start_ms,
         "peak_rss_bytes": m.peak_rss_bytes,
-        "rss_over_python_bytes": m.peak_rss_bytes and m.peak_rss_bytes - bare_python_rss_bytes(),
-        "runtime_installed_bytes": in_c.size_bytes if in_c else installed_bytes(m.runtime),
+        "rss_over_python_bytes": m.peak_rss_bytes and m.peak_rss_bytes - (place.python_rss_bytes() or 0),
+        "runtime_installed_bytes": in_c.size_bytes if in_c else place.installed_bytes(m.runtime),
         "flash_bytes": in_c and in_c.flash_bytes,
         "arena_bytes": in_c and in_c.arena_bytes,  # neither format states one
     }
