@@ -13,6 +13,7 @@ from edgecnn.data import DataSet, load
 from edgecnn.errors import ArtifactError, ConfigError, GateError
 from edgecnn.train import EarlyStopping, Fit, Lessons, fit, lesson_bytes, make_lesson
 from edgecnn.train.augmentation import augmented
+from edgecnn.train.fit import _settled_after
 from edgecnn.train.objective import accuracy, distillation_loss, smoothed, with_teacher
 
 TRAINING = Training(epochs=3, batch_size=64, learning_rate=2e-3, patience=0)
@@ -308,3 +309,10 @@ def test_a_training_that_overfits_is_stopped_and_keeps_its_best_weights(data: Da
     assert len(result.history) < 60
     losses = [row["val_loss"] for row in result.history]
     assert result.best_epoch == int(np.argmin(losses))
+
+
+def test_a_network_with_batch_normalization_is_not_judged_before_its_averages_are_those_of_the_images() -> None:
+    shape = {"input_shape": (28, 28, 1), "classes": 10}
+    assert _settled_after(zoo.build("edge25k", **shape), steps=36) == 13, "0.99 ** (36 * 13) is below 1 %"
+    assert _settled_after(zoo.build("edge25k", **shape), steps=500) == 1
+    assert _settled_after(zoo.build("edge35k", **shape), steps=36) == 0

@@ -13,6 +13,7 @@ import json
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from math import ceil, log
 from pathlib import Path
 from typing import Any
 
@@ -103,14 +104,17 @@ def fit(
     identity = _identity(model, [asdict(training), *taught, seed, first_epoch], train[0])
     best = _resume(model, checkpoint, identity, stopping, result)
     progress = _Progress(steps, training.epochs, observe)
+    settled = _settled_after(model, steps)
     for epoch in range(len(result.history), training.epochs):
         # Of a checkpoint too: what was refused is not made good by asking again.
         judged = _judged(result.history, stopping, model, training)
-        if result.history and stopping.should_stop(epoch - 1):
-            break
-        if judged.hopeless:
-            result.stopped = str(judged)
-            break
+        if epoch >= settled or judged.word == "diverged":
+            _refuse_useless(judged)
+            if result.history and stopping.should_stop(epoch - 1):
+                break
+            if judged.hopeless:
+                result.stopped = str(judged)
+                break
         _reseed(model, seed, epoch)
         order = np.random.default_rng((seed, epoch)).permutation(len(train[0]))
         lesson = lessons[epoch % len(lessons)] if lessons else None
@@ -125,6 +129,7 @@ def fit(
         _save(model, checkpoint, identity, stopping, result, best)
         progress.end(result.history[-1])
     result.verdict = _judged(result.history, stopping, model, training)
+    _refuse_useless(result.verdict)
     progress.finish()
     if best is None:  # an epoch or two that were no numbers, too few to be refused above
         raise GateError(f"fit: {result.verdict}")
@@ -159,18 +164,31 @@ class _Progress(keras.callbacks.Callback):  # type: ignore[misc]
         self._observe(self._total, self._total, self._metrics)
 
 
+def _settled_after(model: Any, steps: int) -> int:
+    """Return after how many epochs of so many `steps` the averages of batch normalization are those of the images.
+
+    They begin at 0 and 1, and what is left of that after n steps is momentum^n. Until it is 1 % validation images are
+    read worse than the network can, and say neither that it overfits nor that it is dead.
+    """
+    momenta = [layer.momentum for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    return max((ceil(log(0.01) / log(momentum) / steps) for momentum in momenta if 0 < momentum < 1), default=0)
+
+
 def _judged(history: list[dict[str, float]], stopping: EarlyStopping, model: Any, training: Training) -> Verdict:
-    """Return what the curves say so far; raise `GateError` when nothing that is worth keeping will come of them."""
-    judged = verdict(
+    """Return what the curves say so far."""
+    return verdict(
         history,
         classes=model.output_shape[-1],
         best_epoch=stopping.best_epoch,
         learning_rate=training.learning_rate,
         initializer=training.initializer,
     )
+
+
+def _refuse_useless(judged: Verdict) -> None:
+    """Raise `GateError` when nothing that is worth keeping will come of a training."""
     if judged.hopeless and judged.word in ("dead", "diverged"):
         raise GateError(f"fit: {judged}")
-    return judged
 
 
 def _compile(model: Any, training: Training, steps: int, distillation: Distillation | None) -> None:
