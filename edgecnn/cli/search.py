@@ -89,8 +89,9 @@ def search(
     count = 40 if trials is None and ends is None else trials
     with progress() as observe, locked(Run(folder)):
         asked = choose.asked_for(base, data_dir=data_dir, observe=observe, **wanted)
-        study = opened(folder, asked, storage=storage)
+        # Before a study is begun: without workers there is none.
         with choose.workers(scheduler, workers, trial_limits) as found:
+            study = opened(folder, asked, storage=storage)
             places = driver.Places(data_dir=data_dir and data_dir.resolve(), teacher=teacher and teacher.resolve())
             outcomes = driver.search(study, found, trials=count, seconds=ends, places=places, observe=observe)
     _print_study(study, outcomes)
