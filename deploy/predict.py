@@ -19,7 +19,7 @@ MODEL = HERE / "int8.tflite"
 
 
 def main(images: list[str]) -> int:
-    """Print one line per image: its name, the digit, the probability and how long it took."""
+    """Print one line per image: its name, the class, the probability and how long it took."""
     if not images:
         print(f"usage: {Path(__file__).name} IMAGE...", file=sys.stderr)
         return 2

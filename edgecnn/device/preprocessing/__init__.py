@@ -1,1 +1,1 @@
-"""From any picture of a digit, or of a page of digits, to what MNIST's networks expect: uint8 [28, 28]."""
+"""From any picture to what a network expects: digits found and brought into MNIST's shape, all else stretched."""
