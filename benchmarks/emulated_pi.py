@@ -10,10 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.board import Board, wait_for_port
+from edgecnn.pipeline.places import emulator_root
 
-ROOT = Path(
-    os.environ.get("EDGECNN_PI") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgecnn/pi"
-)
+ROOT = emulator_root()
 _RUN = Path(__file__).resolve().parents[1] / "deploy" / "pi" / "run.sh"
 LACKS = [f"{tool} is not installed" for tool in ("proot", "qemu-aarch64-static", "mount") if shutil.which(tool) is None]
 LACKS += [] if (ROOT / ".made-from").is_file() else [f"no emulated Raspberry Pi in {ROOT}; run: make pi"]

@@ -11,12 +11,11 @@ import pytest
 from PIL import Image
 
 from edgecnn.device import Predictor
+from edgecnn.pipeline.places import emulator_root
 from tests.conftest import RELEASED, ROOT, Edgecnn
 from tests.drawing import LABELS, PAPERS, photo, write
 
-PI = Path(
-    os.environ.get("EDGECNN_PI") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgecnn/pi"
-)
+PI = emulator_root()
 LACKS = [tool for tool in ("proot", "qemu-aarch64-static") if shutil.which(tool) is None]
 pytestmark = [
     pytest.mark.skipif(not (PI / ".made-from").is_file(), reason=f"no emulated Raspberry Pi in {PI}; run: make pi"),

@@ -127,8 +127,7 @@ def _send_packages(host: Host, found: Look, parcel: Parcel, say: Say) -> None:
     if wheels is None or wheels.digest in found.packages:
         return
     files = wheels.files()
-    sums = "".join(f"{artifact.sha256(wheel)}  {name}\n" for name, wheel in files.items())
-    content = to_tar({**files, SUMS: sums.encode()})
+    content = to_tar({**files, SUMS: artifact.checksums(files).encode()})
     say(f"{host}: sending {len(files)} packages, {len(content) / 1e6:,.1f} MB")
     done = ssh.run(host, "packages.sh", found.root, wheels.digest, wheels.python, stdin=content)
     if done.returncode != 0:

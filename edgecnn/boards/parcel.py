@@ -88,8 +88,7 @@ def parcel(
         made[HEALTHY] = files("edgecnn.boards").joinpath(HEALTHY).read_bytes()
         made[UNIT] = unit.replace("@ROOT@", found.root).replace("@LISTEN@", listen).encode()
     made = dict(sorted(made.items()))
-    sums = "".join(f"{artifact.sha256(content)}  {name}\n" for name, content in made.items())
-    return Parcel({**made, SUMS: sums.encode()}, wheels)
+    return Parcel({**made, SUMS: artifact.checksums(made).encode()}, wheels)
 
 
 def check_root(root: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
-import os
 import subprocess
 import sys
 import tempfile
@@ -104,8 +103,8 @@ def _fetch(
         )
         if done.returncode != 0:
             raise _NoWheelsError(_refusal(found, python, requirements, done.stderr))
-        sums = {wheel.name: artifact.sha256(wheel.read_bytes()) for wheel in sorted(made.glob("*.whl"))}
-        artifact.write_atomic(made / _SUMS, "".join(f"{value}  {name}\n" for name, value in sums.items()))
+        wheels = {wheel.name: wheel.read_bytes() for wheel in sorted(made.glob("*.whl"))}
+        artifact.write_atomic(made / _SUMS, artifact.checksums(wheels))
         made.rename(folder)
 
 
@@ -162,4 +161,4 @@ def _locked(path: Path) -> Iterator[None]:
 
 def cache_folder() -> Path:
     """Return where wheels are kept."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgecnn" / "wheels"
+    return artifact.user_cache() / "wheels"

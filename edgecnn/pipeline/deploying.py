@@ -19,10 +19,10 @@ from edgecnn.boards.parcel import SUMS, Parcel, parcel
 from edgecnn.boards.ssh import Host
 from edgecnn.boards.wheelhouse import Wheelhouse, cache_folder, wheelhouse
 from edgecnn.errors import ArtifactError, BoardError
+from edgecnn.export.bundle import LIBRARY
 from edgecnn.pipeline.bundles import bundle_files, compiled
 
 Say = Callable[[str], None]
-_LIBRARY = "libmodel.so"
 _WITHOUT_RUNTIME = ("numpy", "pillow")  # what the predictor needs beside a C library
 DEFAULT_LISTEN = "127.0.0.1:8000"
 
@@ -149,7 +149,7 @@ def _parcel(host: Host, found: Look, wanted: Wanted, say: Say) -> Parcel:
     if service:
         _check_service(host, found)
     bundle = wanted.bundle_for(found.machine)
-    in_c = _LIBRARY in bundle
+    in_c = LIBRARY in bundle
     unit = artifact.for_the_board("edgecnn.service").read_text() if service else None
     listen = wanted.listen or found.listen or DEFAULT_LISTEN
     wheels = None
@@ -175,7 +175,7 @@ def _check_service(host: Host, found: Look) -> None:
 
 def _wheels(host: Host, found: Look, wanted: Wanted, bundle: Mapping[str, bytes], say: Say) -> Wheelhouse:
     text = bundle["requirements.txt"].decode()
-    requirements = requirements_for(text, found.machine, only=_WITHOUT_RUNTIME if _LIBRARY in bundle else None)
+    requirements = requirements_for(text, found.machine, only=_WITHOUT_RUNTIME if LIBRARY in bundle else None)
     try:
         return wheelhouse(found, requirements, cache=cache_folder(), source=wanted.wheels)
     except BoardError as error:

@@ -50,6 +50,11 @@ def place_of(device: str, *, root: str, via: Mapping[str, Any]) -> Iterator[Plac
         yield place
 
 
+def emulator_root() -> Path:
+    """Return where `make pi` keeps the emulated board: ``$EDGECNN_PI``, else in the user's cache."""
+    return Path(os.environ.get("EDGECNN_PI") or artifact.user_cache() / "pi")
+
+
 @contextmanager
 def _board(host: Host, root: str) -> Iterator[Place]:
     found = look(host, root)
@@ -83,8 +88,7 @@ def _board(host: Host, root: str) -> Iterator[Place]:
 
 @contextmanager
 def _emulator() -> Iterator[Place]:
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    root = Path(os.environ.get("EDGECNN_PI") or cache / "edgecnn" / "pi")
+    root = emulator_root()
     lacking = [tool for tool in ("proot", "qemu-aarch64-static") if shutil.which(tool) is None]
     if lacking or not (root / ".made-from").is_file():
         raise MissingExtraError(
