@@ -1,9 +1,11 @@
-"""Write README's generated parts and pictures from code and recorded results: python -m benchmarks.readme [--check]."""
+"""Write generated parts and pictures of the pages from code and recordings: python -m benchmarks.readme [--check]."""
 
 from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 from benchmarks import pareto, search, standings
 from benchmarks import trust as trusted
@@ -15,16 +17,16 @@ from edgecnn.pipeline.architectures import ZOO_HEADINGS, zoo_rows
 from edgecnn.report.table import SEED_HEADINGS, is_sparse, notes, seed_rows, to_markdown
 
 README = ROOT / "README.md"
+FIGURES = BENCHMARKS / "README.md"
 
 
 def main(arguments: list[str]) -> int:
-    """Rewrite README.md and its pictures, or with --check exit 1 naming what is stale."""
-    text = README.read_text()
-    fresh = text
-    for name, part in PARTS.items():
-        fresh = replaced(fresh, name, part())
+    """Rewrite both pages and the pictures, or with --check exit 1 naming what is stale."""
+    texts = {page: page.read_text() for page in PARTS}
+    fresh = {page: _fresh(page, text) for page, text in texts.items()}
     if "--check" not in arguments:
-        README.write_text(fresh)
+        for page, text in fresh.items():
+            page.write_text(text)
         pareto.draw()
         return 0
     if changed := standings.changed():
@@ -39,18 +41,32 @@ def main(arguments: list[str]) -> int:
             file=sys.stderr,
         )
         return 1
-    if fresh != text:
-        stale = [name for name, part in PARTS.items() if replaced(text, name, part()) != text]
-        print(f"README.md: {', '.join(stale)} differ from code and recorded results; run: make bench", file=sys.stderr)
-    return int(fresh != text)
+    stale = [f"{_name(page)}: {name}" for page, text in texts.items() for name in _stale(page, text)]
+    if stale:
+        print(f"{', '.join(stale)} differ from code and recorded results; run: make bench", file=sys.stderr)
+    return int(bool(stale))
 
 
-def replaced(text: str, name: str, content: str) -> str:
-    """Return `text` with what stands between the markers of part `name` replaced."""
+def _fresh(page: Path, text: str) -> str:
+    for name, part in PARTS[page].items():
+        text = replaced(text, name, part(), page=page)
+    return text
+
+
+def _stale(page: Path, text: str) -> list[str]:
+    return [name for name, part in PARTS[page].items() if replaced(text, name, part(), page=page) != text]
+
+
+def _name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def replaced(text: str, name: str, content: str, *, page: Path) -> str:
+    """Return the `text` of a page with what stands between the markers of part `name` replaced."""
     pattern = rf"(<!-- generated: {name} -->\n).*?(<!-- end -->)"
     result, count = re.subn(pattern, lambda m: f"{m[1]}\n{content}\n{m[2]}", text, flags=re.DOTALL)
     if count != 1:
-        raise SystemExit(f"README.md: {count} parts marked 'generated: {name}'; expected one")
+        raise SystemExit(f"{_name(page)}: {count} parts marked 'generated: {name}'; expected one")
     return result
 
 
@@ -231,17 +247,17 @@ def searched() -> str:
     return "\n\n".join([*lines, search.goals(recorded)])
 
 
-PARTS = {
-    "released": released,
-    "pareto": pareto.part,
-    "seeds": seeds,
-    "commands": commands,
-    "recipes": recipes,
-    "zoo": architectures,
-    "peers": peers,
-    "trust": trust,
-    "search": searched,
-    "times": times,
+PARTS: dict[Path, dict[str, Callable[[], str]]] = {
+    README: {
+        "released": released,
+        "pareto": pareto.part,
+        "seeds": seeds,
+        "commands": commands,
+        "recipes": recipes,
+        "zoo": architectures,
+        "times": times,
+    },
+    FIGURES: {"peers": peers, "trust": trust, "search": searched},
 }
 
 if __name__ == "__main__":

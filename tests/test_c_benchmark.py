@@ -56,10 +56,10 @@ def test_instructions_are_those_of_an_inference(tmp_path: Path) -> None:
     assert c.macs() / 64 < two - one
 
 
-def test_readme_states_what_was_recorded() -> None:
-    found, readme = json.loads(c.RESULT.read_text()), (ROOT / "README.md").read_text()
+def test_the_page_states_what_was_recorded() -> None:
+    found, page = json.loads(c.RESULT.read_text()), (ROOT / "deploy" / "README.md").read_text()
     avx2, aarch64 = (found["instructions"][family]["ratio"] for family in ("avx2", "aarch64"))
     dense, sparse = (found["sizes"]["models"][model]["flash_bytes"] / 1000 for model in ("dense", "sparse90"))
-    words = " ".join(readme.split())
+    words = " ".join(page.split())
     assert f"needs {avx2:.1f} times fewer instructions than the dense one with AVX2 and {aarch64:.1f} times" in words
     assert f"{sparse:.1f} KB of flash on a Cortex-M4 instead of {dense:.1f}" in words
