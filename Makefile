@@ -35,6 +35,15 @@ board:  ## install sshd, systemd and sudo from Debian's packages for the tests o
 	  DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -qq --no-install-recommends \
 	  openssh-server openssh-client systemd dbus sudo util-linux procps >/dev/null; }
 
+pi: $(READY)  ## build an emulated Raspberry Pi from Debian's packages and the aarch64 wheels (needs root; 500 MB, kept)
+	{ command -v proot && command -v debootstrap && command -v qemu-aarch64-static; } >/dev/null || { apt-get update -qq \
+	  && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends proot debootstrap qemu-user-static \
+	  >/dev/null; }
+	deploy/pi/build.sh $(PI) $(BIN)/pip
+
+test-pi: pi  ## run a bundle in it: self-test, photos, bad input, --doctor; with LiteRT and with ONNX Runtime
+	EDGECNN_PI=$(PI) $(BIN)/pytest tests/test_pi.py
+
 check: $(READY)  ## format, lint, types, and that README says what the code does
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .

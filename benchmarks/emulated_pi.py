@@ -31,7 +31,7 @@ def behind(board: Board) -> Iterator[None]:
         shutil.copy(_RUN, folder / "run.sh")
         enter = folder / "enter"
         enter.write_text(
-            f'#!/bin/sh\nexport PYTHONPATH=\nexec {folder}/run.sh {shown} {board.home} sh -c "$SSH_ORIGINAL_COMMAND"\n'
+            f'#!/bin/sh\nexport PI_PYTHONPATH=\nexec {folder}/run.sh {shown} {board.home} sh -c "$SSH_ORIGINAL_COMMAND"\n'
         )
         enter.chmod(0o755)
         with (folder / "sshd_config").open("a") as config:

@@ -75,7 +75,7 @@ def test_the_model_in_c_needs_no_packages(edgecnn: Edgecnn, tmp_path: Path) -> N
     folder = Path(done.stdout.strip().removesuffix(".tar.gz"))
     tested = on_board(folder, "--self-test")
     assert (tested.returncode, " in c: " in tested.stdout) == (0, True), tested.stderr
-    alone = on_board(folder, "selftest.raw", PYTHONPATH="/nowhere")
+    alone = on_board(folder, "selftest.raw", PI_PYTHONPATH="/nowhere")
     assert alone.stdout.split("\t")[1] == "7", alone.stderr
     program = subprocess.run(
         [ROOT / "deploy/pi/run.sh", PI, folder, "./predict", "selftest.raw"], capture_output=True, text=True, check=True
@@ -118,10 +118,10 @@ def test_the_doctor_knows_the_board(boards: dict[str, Path]) -> None:
 
 
 def test_without_a_runtime_it_says_what_to_install(boards: dict[str, Path]) -> None:
-    done = on_board(boards["litert"], "selftest.png", PYTHONPATH="/nowhere")
+    done = on_board(boards["litert"], "selftest.png", PI_PYTHONPATH="/nowhere")
     assert (done.returncode, done.stdout) == (2, "")
     assert "pip install" in done.stderr
-    assert on_board(boards["litert"], "--doctor", PYTHONPATH="/nowhere").returncode == 2
+    assert on_board(boards["litert"], "--doctor", PI_PYTHONPATH="/nowhere").returncode == 2
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ debootstrap --foreign --arch=arm64 --variant=minbase --include=python3,python3-p
 for package in "$unfinished"/var/cache/apt/archives/*.deb; do dpkg -x "$package" "$unfinished"; done
 rm -rf "$unfinished"/var/cache/apt/archives "$unfinished"/debootstrap
 
-# Not in Python's own folder, so that a board without a runtime can be tried too: PYTHONPATH=/opt/board has them.
+# Not in Python's own folder, so that a board without a runtime can be tried too: run.sh puts them on its path.
 "$pip" install --quiet --target "$unfinished/opt/board" --no-deps --require-hashes --only-binary=:all: \
   --python-version 3.11 --platform manylinux_2_28_aarch64 --platform manylinux_2_27_aarch64 -r <(wanted)
 

@@ -98,7 +98,7 @@ def _emulator() -> Iterator[Place]:
         folder = Path(name)
         (folder / _PROGRAM).write_bytes(_bench_pyz())
         run = str(artifact.for_the_board("pi/run.sh"))
-        python = ["env", "PYTHONPATH=/opt/board", "bash", run, str(root), name, "python3", _PROGRAM]
+        python = ["bash", run, str(root), name, "python3", _PROGRAM]
 
         def write(content: bytes, path: str) -> None:
             there = folder / PurePosixPath(path).relative_to("/board")
