@@ -494,7 +494,7 @@ def sensitivity(
     """Show how int8 hurts a run's model layer by layer: SQNR, and validation top-1 with that layer alone in int8."""
     from edgecnn import artifact, pipeline
     from edgecnn.cli import choose
-    from edgecnn.config import SCHEMES
+    from edgecnn.config.settings import SCHEMES
     from edgecnn.errors import unknown
 
     if format not in SCHEMES:
