@@ -133,7 +133,10 @@ def test_only_the_command_line_prints_or_exits() -> None:
         ("import edgecnn", {"tensorflow", "numpy", "PIL", "typer"}),
         ("import edgecnn.config.toml", {"tensorflow", "numpy", "typer"}),
         ("import edgecnn.device; edgecnn.device.Predictor", {"tensorflow", "onnx", "typer", "rich", "sklearn"}),
-        ("import sys; sys.argv[1:] = ['--help']; from edgecnn import cli; cli.main()", {"tensorflow", "numpy", "rich"}),
+        (
+            "import sys; sys.argv[1:] = ['--help']; from edgecnn import cli; cli.main()",
+            {"tensorflow", "numpy", "rich", "edgecnn.cli.choose", "edgecnn.pipeline", "edgecnn.zoo"},
+        ),
         ("import edgecnn.pipeline", {"tensorflow", "onnx", "numpy"}),
         ("import edgecnn.cli.search", {"tensorflow", "numpy", "optuna", "distributed", "rich"}),
         ("import edgecnn.search.driver", {"tensorflow", "numpy", "optuna", "distributed", "sqlalchemy"}),
