@@ -11,8 +11,10 @@ from benchmarks import pareto, search, standings
 from benchmarks import trust as trusted
 from benchmarks.commands import goal
 from benchmarks.standings import BENCHMARKS, ROOT, recording
-from edgecnn import config
 from edgecnn.cli import app
+from edgecnn.config.names import DATA_SETS
+from edgecnn.config.recipes import RECIPES
+from edgecnn.config.settings import Recipe
 from edgecnn.pipeline.architectures import ZOO_HEADINGS, zoo_rows
 from edgecnn.report.table import SEED_HEADINGS, is_sparse, notes, seed_rows, to_markdown
 
@@ -87,7 +89,7 @@ def commands() -> str:
 
 
 def recipes() -> str:
-    """Return the table of recipes from config.RECIPES."""
+    """Return the table of recipes from RECIPES."""
     rows = [
         (
             f"`{name}`",
@@ -97,14 +99,14 @@ def recipes() -> str:
             f"{recipe.pruning.training.epochs} epochs",
             f"{recipe.clustering.clusters} in {recipe.clustering.training.epochs} epochs",
             f"{recipe.qat.epochs} epochs, Adam {recipe.qat.learning_rate}",
-            ", ".join(data for data, default in config.DATA_SETS.items() if default == name) or "-",
+            ", ".join(data for data, default in DATA_SETS.items() if default == name) or "-",
         )
-        for name, recipe in config.RECIPES.items()
+        for name, recipe in RECIPES.items()
     ]
     return to_markdown(("recipe", "training (at most)", "pruning", "clusters", "QAT", "default of"), rows)
 
 
-def _extras_of(recipe: config.Recipe) -> str:
+def _extras_of(recipe: Recipe) -> str:
     """Return what the training of a recipe does besides Adam on the images as they are."""
     training, teacher = recipe.training, recipe.teacher
     said = {

@@ -15,7 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from edgecnn import artifact, zoo
-from edgecnn.config import DATA_SETS, IMPROVED, PAGE, RunConfig, configure, stated
+from edgecnn.config import RunConfig, configure
+from edgecnn.config.dicts import stated
+from edgecnn.config.names import DATA_SETS
+from edgecnn.config.recipes import IMPROVED, PAGE
 from edgecnn.pipeline import compared
 from edgecnn.pipeline.architectures import reached
 

@@ -12,7 +12,7 @@ _FACADE = {
     "Predictor": "edgecnn.device",
     "Prediction": "edgecnn.device",
     "RunConfig": "edgecnn.config",
-    "RECIPES": "edgecnn.config",
+    "RECIPES": "edgecnn.config.recipes",
     "run": "edgecnn.pipeline",
 }
 

@@ -14,7 +14,7 @@ from edgecnn.cli import choose
 from edgecnn.compress.fold import without_batch_norm
 from edgecnn.compress.prune import prune
 from edgecnn.compress.qat import simulated
-from edgecnn.config import Pruning, Training
+from edgecnn.config.settings import Pruning, Training
 from edgecnn.errors import ArtifactError, ConfigError
 from edgecnn.export.onnx import to_onnx
 from edgecnn.export.tflite import to_tflite

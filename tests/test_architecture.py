@@ -36,6 +36,7 @@ ALLOWED = {
     "device": set(),
 }
 STDLIB_ONLY = ("__init__", "__main__", "config", "errors", "extras", "artifact", "curves")
+CONFIG = ("names", "settings", "recipes", "__init__", "dicts", "toml")  # each imports only those before it
 
 
 def room_of(path: Path) -> str:
@@ -92,8 +93,18 @@ def test_tensorflow_comes_through_one_door(path: Path) -> None:
 
 @pytest.mark.parametrize("room", STDLIB_ONLY)
 def test_light_rooms_use_the_standard_library_only(room: str) -> None:
-    third_party = {n.split(".")[0] for n in imports(PACKAGE / f"{room}.py")} - set(sys.stdlib_module_names)
-    assert third_party <= {"edgecnn"}
+    of_room = [path for path in modules() if room_of(path) == room]
+    assert of_room
+    for path in of_room:
+        third_party = {name.split(".")[0] for name in imports(path)} - set(sys.stdlib_module_names)
+        assert third_party <= {"edgecnn"}, path
+
+
+def test_modules_of_config_import_only_those_before_them() -> None:
+    assert sorted(CONFIG) == sorted(path.stem for path in modules() if room_of(path) == "config")
+    for place, name in enumerate(CONFIG):
+        inside = [one.split(".")[2] for one in imports(PACKAGE / "config" / f"{name}.py") if ".config." in one]
+        assert {one if one in CONFIG else "__init__" for one in inside} <= set(CONFIG[:place]), name
 
 
 def test_only_the_command_line_prints_or_exits() -> None:
@@ -120,8 +131,12 @@ def test_only_the_command_line_prints_or_exits() -> None:
     ("code", "absent"),
     [
         ("import edgecnn", {"tensorflow", "numpy", "PIL", "typer"}),
+        ("import edgecnn.config.toml", {"tensorflow", "numpy", "typer"}),
         ("import edgecnn.device; edgecnn.device.Predictor", {"tensorflow", "onnx", "typer", "rich", "sklearn"}),
-        ("import sys; sys.argv[1:] = ['--help']; from edgecnn import cli; cli.main()", {"tensorflow", "numpy", "rich"}),
+        (
+            "import sys; sys.argv[1:] = ['--help']; from edgecnn import cli; cli.main()",
+            {"tensorflow", "numpy", "rich", "edgecnn.cli.choose", "edgecnn.pipeline", "edgecnn.zoo"},
+        ),
         ("import edgecnn.pipeline", {"tensorflow", "onnx", "numpy"}),
         ("import edgecnn.cli.search", {"tensorflow", "numpy", "optuna", "distributed", "rich"}),
         ("import edgecnn.search.driver", {"tensorflow", "numpy", "optuna", "distributed", "sqlalchemy"}),

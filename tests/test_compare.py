@@ -11,7 +11,8 @@ from matplotlib.text import Text
 from edgecnn import _tf, pipeline, zoo
 from edgecnn.artifact import Run
 from edgecnn.cli import choose
-from edgecnn.config import configure, stated
+from edgecnn.config import configure
+from edgecnn.config.dicts import stated
 from edgecnn.data import load
 from edgecnn.errors import ConfigError
 from edgecnn.pipeline import architectures

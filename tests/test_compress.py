@@ -11,7 +11,7 @@ from edgecnn.compress.cluster import cluster
 from edgecnn.compress.prune import global_sparsities, prune
 from edgecnn.compress.qat import is_quantization_aware, quantize_aware, without_wrappers
 from edgecnn.compress.structured import importance, prune_structured, shrink
-from edgecnn.config import Clustering, Pruning, Training
+from edgecnn.config.settings import Clustering, Pruning, Training
 from edgecnn.data import DataSet, load
 from edgecnn.errors import ArtifactError, ConfigError
 from edgecnn.export.tflite import to_tflite

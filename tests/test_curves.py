@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edgecnn import _tf, zoo
-from edgecnn.config import Training
+from edgecnn.config.settings import Training
 from edgecnn.curves import verdict
 from edgecnn.data import DataSet, load
 from edgecnn.errors import GateError

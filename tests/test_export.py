@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edgecnn import _tf, artifact
-from edgecnn.config import SCHEMES
+from edgecnn.config.settings import SCHEMES
 from edgecnn.data import load, representative
 from edgecnn.device import Predictor
 from edgecnn.errors import ConfigError

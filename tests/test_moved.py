@@ -11,7 +11,8 @@ from PIL import Image
 from edgecnn import artifact, pipeline
 from edgecnn.artifact import Run
 from edgecnn.cli import choose
-from edgecnn.config import configure, to_toml
+from edgecnn.config import configure
+from edgecnn.config.toml import to_toml
 from edgecnn.errors import ArtifactError, ConfigError, DataError
 from tests.conftest import Edgecnn
 

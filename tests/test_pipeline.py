@@ -15,7 +15,8 @@ import pytest
 
 from edgecnn import artifact, zoo
 from edgecnn.artifact import Run
-from edgecnn.config import Augmentation, Distillation, RunConfig, Teacher, Training, configure
+from edgecnn.config import RunConfig, configure
+from edgecnn.config.settings import Augmentation, Distillation, Teacher, Training
 from edgecnn.errors import ArtifactError, ConfigError, GateError
 from edgecnn.pipeline import (
     Target,

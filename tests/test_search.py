@@ -19,7 +19,8 @@ pytest.importorskip("optuna")
 
 from edgecnn import zoo
 from edgecnn.cli import choose
-from edgecnn.config import LAYERS, RunConfig
+from edgecnn.config import RunConfig
+from edgecnn.config.names import LAYERS
 from edgecnn.errors import ArtifactError, ConfigError, DataError, GateError, SearchError
 from edgecnn.search import driver, executor, front, space, study, trial
 from edgecnn.search.study import Asked

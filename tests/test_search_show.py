@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("optuna")
 
 from edgecnn.artifact import Run
-from edgecnn.config import from_toml
+from edgecnn.config.toml import from_toml
 from edgecnn.errors import GateError
 from edgecnn.search import driver, executor, front, showing, study, trial
 from edgecnn.search.study import Study

@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from edgecnn.artifact import Run
-from edgecnn.config import configure, from_toml, to_toml
+from edgecnn.config import configure
+from edgecnn.config.toml import from_toml, to_toml
 from edgecnn.data import load, store, watched
 from edgecnn.data.pixels import as_images, as_labels
 from edgecnn.data.splits import DataSet

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edgecnn import _tf, zoo
-from edgecnn.config import Augmentation, Distillation, Training
+from edgecnn.config.settings import Augmentation, Distillation, Training
 from edgecnn.data import DataSet, load
 from edgecnn.errors import ArtifactError, ConfigError, GateError
 from edgecnn.train import EarlyStopping, Fit, Lessons, fit, lesson_bytes, make_lesson

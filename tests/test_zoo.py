@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from edgecnn import _tf, zoo
-from edgecnn.config import configure, from_toml, to_toml
+from edgecnn.config import configure
+from edgecnn.config.toml import from_toml, to_toml
 from edgecnn.errors import ConfigError
 from edgecnn.inspect.keras import layers
 

@@ -26,7 +26,9 @@ from edgecnn.artifact import (
     sha256,
 )
 from edgecnn.cli.terminal import say
-from edgecnn.config import DATA_SETS, RunConfig, arch_label, configure, data_name, to_toml, without_exporting
+from edgecnn.config import RunConfig, configure, without_exporting
+from edgecnn.config.names import DATA_SETS, arch_label, data_name
+from edgecnn.config.toml import to_toml
 from edgecnn.errors import ArtifactError, ConfigError, EdgecnnError, unknown
 
 if TYPE_CHECKING:

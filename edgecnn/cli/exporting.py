@@ -277,7 +277,7 @@ def _target(asked: Asked) -> Target:
     """Return format and scheme; raises `ConfigError` for options that do not go with them."""
     from edgecnn import pipeline
     from edgecnn.cli import choose
-    from edgecnn.config import CALIBRATED
+    from edgecnn.config.settings import CALIBRATED
 
     kept = tuple(name.strip() for name in asked.keep_float.split(",")) if asked.keep_float else ()
     target = pipeline.Target(

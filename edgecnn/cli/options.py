@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from edgecnn.config import DATA_SETS, IMPROVED, PAGE, RECIPES
+from edgecnn.config.names import DATA_SETS
+from edgecnn.config.recipes import IMPROVED, PAGE, RECIPES
 
 DataOption = Annotated[
     str,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from edgecnn._tf import clone, keras, tfmot
 from edgecnn.compress.kernels import kernels
-from edgecnn.config import Clustering
+from edgecnn.config.settings import Clustering
 from edgecnn.errors import ConfigError
 
 

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from edgecnn._tf import clone, keras, tfmot
 from edgecnn.compress.kernels import has_kernel, kernels
-from edgecnn.config import Pruning
+from edgecnn.config.settings import Pruning
 from edgecnn.errors import ConfigError
 
 # Trains a model in place; `first_epoch` is where the final sparsity is reached, `callbacks` are tfmot's.

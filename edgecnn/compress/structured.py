@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from edgecnn._tf import clone, keras
 from edgecnn.compress.kernels import has_kernel
-from edgecnn.config import Pruning
+from edgecnn.config.settings import Pruning
 from edgecnn.errors import ConfigError
 
 # Layers that hand every channel on by itself, besides Conv2D and Dense, which mix them, and Flatten.

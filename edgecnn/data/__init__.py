@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from edgecnn.config import DATA_SETS, data_name, resolved_data
+from edgecnn.config.names import DATA_SETS, data_name, resolved_data
 from edgecnn.data import csv_file, digits, fashion_mnist, folder, idx, mnist, numpy_files, pickled, two_digits
 from edgecnn.data.pixels import checked, resized_source
 from edgecnn.data.splits import SPLIT_SEED, DataSet, Source, Split, assemble, representative

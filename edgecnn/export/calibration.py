@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecnn.config import CALIBRATIONS
+from edgecnn.config.settings import CALIBRATIONS
 from edgecnn.errors import ConfigError, unknown
 
 Range = tuple[float, float]

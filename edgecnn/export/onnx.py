@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecnn._tf import quiet, tf
-from edgecnn.config import SCHEMES
+from edgecnn.config.settings import SCHEMES
 from edgecnn.errors import unknown
 from edgecnn.export import calibration as calibrating
 from edgecnn.export.mixed import Step, check_layers, steps_of, weighted_layers

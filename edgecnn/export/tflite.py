@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecnn._tf import mlir_quantize, quiet, tf
-from edgecnn.config import CALIBRATED, SCHEMES
+from edgecnn.config.settings import CALIBRATED, SCHEMES
 from edgecnn.errors import unknown
 from edgecnn.export import calibration as calibrating
 from edgecnn.export.mixed import Step, check_layers, steps_of, weighted_layers

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from edgecnn import extras
 from edgecnn.artifact import Run
-from edgecnn.config import SCHEMES, RunConfig
+from edgecnn.config import RunConfig
+from edgecnn.config.settings import SCHEMES
 from edgecnn.pipeline.building import build, check_source
 from edgecnn.pipeline.bundles import bundle_files, export_bundle
 from edgecnn.pipeline.c_files import check_c, export_c

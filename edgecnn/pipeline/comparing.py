@@ -10,7 +10,8 @@ from typing import Any
 
 from edgecnn import artifact, extras, zoo
 from edgecnn.artifact import Run
-from edgecnn.config import RunConfig, arch_name, data_name
+from edgecnn.config import RunConfig
+from edgecnn.config.names import arch_name, data_name
 from edgecnn.errors import ConfigError, GateError
 from edgecnn.pipeline.training import train
 from edgecnn.pipeline.workspace import Observer, Workspace, begin, recorded_model, unobserved, verdict_of

@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from edgecnn import artifact, extras
-from edgecnn.config import Clustering, Pruning, Training, stated
+from edgecnn.config.dicts import stated
+from edgecnn.config.settings import Clustering, Pruning, Training
 from edgecnn.errors import ConfigError
 from edgecnn.pipeline.fitting import check_drop, fit_function, keep, taught
 from edgecnn.pipeline.teaching import members, teach

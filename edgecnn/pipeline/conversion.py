@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgecnn.config import CALIBRATED, SCHEMES, Exporting, RunConfig
+from edgecnn.config import RunConfig
+from edgecnn.config.settings import CALIBRATED, SCHEMES, Exporting
 from edgecnn.errors import ConfigError, unknown
 from edgecnn.pipeline.workspace import Workspace, calibration_images
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from edgecnn import artifact, extras
 from edgecnn.artifact import Record, Run
-from edgecnn.config import CALIBRATED, RunConfig
+from edgecnn.config import RunConfig
+from edgecnn.config.settings import CALIBRATED
 from edgecnn.errors import ArtifactError, GateError
 from edgecnn.pipeline.conversion import AUTO, Target, converted, predictions
 from edgecnn.pipeline.deciding import decision

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from edgecnn import artifact
 from edgecnn.artifact import Record
-from edgecnn.config import RunConfig, Training, arch_name, stated
+from edgecnn.config import RunConfig
+from edgecnn.config.dicts import stated
+from edgecnn.config.names import arch_name
+from edgecnn.config.settings import Training
 from edgecnn.errors import ArtifactError, GateError
 from edgecnn.pipeline.workspace import Workspace, described_data, figures_of, is_complete, parent_hashes
 

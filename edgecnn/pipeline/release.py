@@ -12,7 +12,10 @@ from typing import Any
 
 from edgecnn import artifact, zoo
 from edgecnn.artifact import RELEASED_QAT, Record, Run
-from edgecnn.config import Exporting, RunConfig, arch_name, configure, data_name, differences
+from edgecnn.config import RunConfig, configure
+from edgecnn.config.dicts import differences
+from edgecnn.config.names import arch_name, data_name
+from edgecnn.config.settings import Exporting
 from edgecnn.device.preprocessing.digit import are_digits
 from edgecnn.errors import ArtifactError, ConfigError
 from edgecnn.pipeline.compressing import pruned_name

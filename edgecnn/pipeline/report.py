@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgecnn import artifact, extras
 from edgecnn.artifact import Run
-from edgecnn.config import arch_name, data_name
+from edgecnn.config.names import arch_name, data_name
 from edgecnn.errors import ArtifactError, unknown
 from edgecnn.pipeline.measure import SCHEMA
 from edgecnn.pipeline.workspace import read_config, verdict_of

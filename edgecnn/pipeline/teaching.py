@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgecnn import artifact, extras
-from edgecnn.config import Teacher, stated
+from edgecnn.config.dicts import stated
+from edgecnn.config.settings import Teacher
 from edgecnn.pipeline.fitting import train_new
 from edgecnn.pipeline.workspace import Workspace, described_data, recorded_model
 

@@ -11,19 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from edgecnn import artifact, extras
 from edgecnn.artifact import Record, Run
-from edgecnn.config import (
-    DATA_SETS,
-    RunConfig,
-    Training,
-    adjusted,
-    arch_name,
-    data_name,
-    differences,
-    from_toml,
-    resolved_data,
-    to_toml,
-    without_exporting,
-)
+from edgecnn.config import RunConfig, adjusted, without_exporting
+from edgecnn.config.dicts import differences
+from edgecnn.config.names import DATA_SETS, arch_name, data_name, resolved_data
+from edgecnn.config.settings import Training
+from edgecnn.config.toml import from_toml, to_toml
 from edgecnn.curves import Verdict, verdict
 from edgecnn.errors import ArtifactError, ConfigError, DataError
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgecnn import artifact
-from edgecnn.config import LAYERS, data_name
+from edgecnn.config.names import LAYERS, data_name
 from edgecnn.errors import GateError
 from edgecnn.search import front, space
 from edgecnn.search.study import Study, quiet_optuna

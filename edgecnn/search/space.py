@@ -11,7 +11,10 @@ from dataclasses import asdict, dataclass, replace
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
-from edgecnn.config import GRADED, LAYERS, Pruning, RunConfig, Training
+from edgecnn.config import RunConfig
+from edgecnn.config.names import LAYERS
+from edgecnn.config.recipes import GRADED
+from edgecnn.config.settings import Pruning, Training
 
 if TYPE_CHECKING:
     from optuna.trial import Trial

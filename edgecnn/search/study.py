@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 from edgecnn import artifact, extras
 from edgecnn.bench.budget import LIMITS, Budget, excesses, limits_for
-from edgecnn.config import RunConfig, from_dict
+from edgecnn.config import RunConfig
+from edgecnn.config.dicts import from_dict
 from edgecnn.errors import ArtifactError, ConfigError, SearchError, unknown
 from edgecnn.search import space
 from edgecnn.search.trial import FIGURES, HIGHER_IS_BETTER, TARGET, TIMED, Outcome, losses

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from edgecnn._tf import tf
-from edgecnn.config import Augmentation
+from edgecnn.config.settings import Augmentation
 
 
 def augmented(images: Any, *, augmentation: Augmentation, seed: Any) -> Any:

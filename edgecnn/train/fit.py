@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from edgecnn._tf import keras, predict, tf
 from edgecnn.artifact import library_versions, write_atomic
-from edgecnn.config import Distillation, Training
+from edgecnn.config.settings import Distillation, Training
 from edgecnn.curves import Verdict, verdict
 from edgecnn.errors import ArtifactError, ConfigError, GateError
 from edgecnn.train.augmentation import augmented

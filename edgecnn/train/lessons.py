@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecnn._tf import tf
-from edgecnn.config import Augmentation
+from edgecnn.config.settings import Augmentation
 from edgecnn.errors import ArtifactError
 from edgecnn.train.augmentation import augmented
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from edgecnn._tf import keras, tf
-from edgecnn.config import Distillation
+from edgecnn.config.settings import Distillation
 
 
 def smoothed(labels: Any, *, classes: int, smoothing: float) -> Any:

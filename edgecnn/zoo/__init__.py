@@ -7,7 +7,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from edgecnn.config import IMPROVED, LAYERS, PAGE, Training
+from edgecnn.config.names import LAYERS
+from edgecnn.config.recipes import IMPROVED, PAGE
+from edgecnn.config.settings import Training
 from edgecnn.errors import ConfigError, unknown
 from edgecnn.zoo import compact, depths, files, hundred, kernel_sizes, mlperf_tiny, notation, own, scratch
 from edgecnn.zoo.architecture import Architecture, Printed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgecnn.config import Training
+from edgecnn.config.settings import Training
 
 
 @dataclass(frozen=True, kw_only=True)

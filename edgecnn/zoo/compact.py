@@ -3,7 +3,7 @@
 edge35k is its model 10, its best, and the network that edgecnn begins with.
 """
 
-from edgecnn.config import Training
+from edgecnn.config.settings import Training
 from edgecnn.zoo.architecture import Architecture, Printed
 
 TRAINING = Training(epochs=10, batch_size=128, learning_rate=1e-3, patience=0)

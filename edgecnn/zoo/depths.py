@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from edgecnn.config import Training
+from edgecnn.config.settings import Training
 from edgecnn.zoo.architecture import Architecture, Printed
 
 _TRAINING = Training(epochs=30, batch_size=128, learning_rate=1e-3, patience=0)

@@ -3,7 +3,7 @@
 The set of its page is not public, so what that printed cannot be compared with and is left out.
 """
 
-from edgecnn.config import Training
+from edgecnn.config.settings import Training
 from edgecnn.zoo.architecture import Architecture
 
 ARCHITECTURES = {

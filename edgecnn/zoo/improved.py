@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from edgecnn.config import GRADED, Training
+from edgecnn.config.recipes import GRADED
+from edgecnn.config.settings import Training
 
 
 def improved(page: Training, layers: str) -> Training:

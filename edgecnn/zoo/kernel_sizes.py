@@ -4,7 +4,7 @@ Its page cuts the optimizer's name off; its slow curves are those of Keras' defa
 It printed the accuracy after 20, 50 and 70 epochs.
 """
 
-from edgecnn.config import Training
+from edgecnn.config.settings import Training
 from edgecnn.zoo.architecture import Architecture, Printed
 
 _TRAINING = Training(epochs=70, batch_size=128, learning_rate=1e-3, patience=0, optimizer="adadelta")

@@ -1,6 +1,6 @@
 """One network: "Building a convolutional neural network from scratch for MNIST digit classification"."""
 
-from edgecnn.config import Training
+from edgecnn.config.settings import Training
 from edgecnn.zoo.architecture import Architecture, Printed
 
 ARCHITECTURES = {
