@@ -28,12 +28,13 @@ from pathlib import Path
 
 from benchmarks.board import Board, free_port, machine
 from edgecnn import artifact
+from edgecnn.archives import checksums
 from edgecnn.bench.conditions import conditions
 from edgecnn.boards.wheelhouse import cache_folder
+from edgecnn.device.selftest import EXPECTED, SUMS
 
 RESULT = Path(__file__).with_suffix(".json")
 MODELS = ("edge4k", "edge1k")
-SUMS = "SHA256SUMS"
 WAIT_S = "6"  # for a service that will never answer
 Deploy = subprocess.CompletedProcess[str]
 
@@ -56,7 +57,7 @@ class Scene:
             readme.write(f"\n{self.made}\n")
         edit(folder)
         names = [line.split("  ")[1] for line in (folder / SUMS).read_text().splitlines()]
-        (folder / SUMS).write_text("".join(f"{artifact.sha256((folder / n).read_bytes())}  {n}\n" for n in names))
+        (folder / SUMS).write_text(checksums({name: (folder / name).read_bytes() for name in names}))
         return folder
 
     def command(self, bundle: Path, *options: str, address: str | None = None) -> list[str]:
@@ -179,9 +180,9 @@ def expected_scores_differ(scene: Scene) -> Deploy:
     """The board computes something else than the bundle expects."""
 
     def edit(folder: Path) -> None:
-        expected = json.loads((folder / "selftest.json").read_text())
+        expected = json.loads((folder / EXPECTED).read_text())
         expected["scores"] = [row[1:] + row[:1] for row in expected["scores"]]
-        (folder / "selftest.json").write_text(json.dumps(expected))
+        (folder / EXPECTED).write_text(json.dumps(expected))
 
     return scene.deploy(scene.fresh(edit))
 

@@ -20,7 +20,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -156,11 +156,6 @@ def released_models() -> dict[str, Path]:
         if found := {path.parent.name: path.parent for path in sorted(place.glob("*/record.json"))}:
             return found
     return {}
-
-
-def checksums(files: Mapping[str, bytes]) -> str:
-    """Return the lines that sha256sum writes of `files` by name, in their order."""
-    return "".join(f"{sha256(content)}  {name}\n" for name, content in files.items())
 
 
 def user_cache() -> Path:

@@ -15,11 +15,12 @@ from edgecnn import __version__, artifact
 from edgecnn.boards import fleet, install, ssh
 from edgecnn.boards.fleet import Outcome
 from edgecnn.boards.look import Look, look
-from edgecnn.boards.parcel import SUMS, Parcel, parcel
+from edgecnn.boards.parcel import Parcel, parcel
 from edgecnn.boards.ssh import Host
 from edgecnn.boards.wheelhouse import Wheelhouse, cache_folder, wheelhouse
+from edgecnn.device.files import LIBRARY
+from edgecnn.device.selftest import SUMS
 from edgecnn.errors import ArtifactError, BoardError
-from edgecnn.export.bundle import LIBRARY
 from edgecnn.pipeline.bundles import bundle_files, compiled
 
 Say = Callable[[str], None]
