@@ -159,7 +159,7 @@ def released_models() -> dict[str, Path]:
 
 
 def user_cache() -> Path:
-    """Return the folder of this user's caches: ``$XDG_CACHE_HOME/edgecnn``."""
+    """Return the folder of this user's caches: ``$XDG_CACHE_HOME/edgecnn``, else ``~/.cache/edgecnn``."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgecnn"
 
 

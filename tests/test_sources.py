@@ -111,12 +111,12 @@ def test_mapped_images_are_those_in_memory(tmp_path: Path, monkeypatch: pytest.M
     expected = opened(folder)
     monkeypatch.setattr(store, "RAM_BYTES", 100)
     monkeypatch.setattr(store, "CHUNK", 4)
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
     data = opened(folder)
     assert isinstance(data.train.images, np.memmap)
     assert np.array_equal(data.train.images, expected.train.images)
     assert data.sha256 == expected.sha256
-    assert not list((tmp_path / "home" / ".cache" / "edgecnn").iterdir()), "the file has no name"
+    assert not list((tmp_path / "caches" / "edgecnn").iterdir()), "the file has no name"
 
 
 def test_memory_stays_bounded_when_images_are_larger(tmp_path: Path) -> None:
