@@ -20,6 +20,7 @@ from edgecnn.device.errors import DeviceError, DifferenceError
 from edgecnn.device.selftest import self_test, views
 from edgecnn.errors import ArtifactError, StorageError
 from edgecnn.pipeline import bundle_files, export_bundle
+from edgecnn.pipeline.deploying import read_bundle
 from tests.conftest import RELEASED, ROOT, Edgecnn
 
 pytestmark = pytest.mark.skipif(not RELEASED.is_dir(), reason="models/edge35k is not released yet")
@@ -171,6 +172,8 @@ def test_checksums_that_are_none_are_refused(content: bytes, copy: Path) -> None
     (copy / "SHA256SUMS").write_bytes(content)
     with pytest.raises(DeviceError, match=r"SHA256SUMS: .*copy the bundle again"):
         list(self_test(copy))
+    with pytest.raises(ArtifactError, match=r"SHA256SUMS: .* again"):
+        read_bundle(copy)
 
 
 def test_other_scores_are_a_difference_that_is_told(copy: Path) -> None:
