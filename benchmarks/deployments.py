@@ -28,12 +28,14 @@ from pathlib import Path
 
 from benchmarks.board import Board, free_port, machine
 from edgecnn import artifact
+from edgecnn.archives import checksums
 from edgecnn.bench.conditions import conditions
 from edgecnn.boards.wheelhouse import cache_folder
+from edgecnn.device.selftest import EXPECTED, SUMS
+from edgecnn.pipeline import export_bundle
 
 RESULT = Path(__file__).with_suffix(".json")
 MODELS = ("edge4k", "edge1k")
-SUMS = "SHA256SUMS"
 WAIT_S = "6"  # for a service that will never answer
 Deploy = subprocess.CompletedProcess[str]
 
@@ -56,7 +58,7 @@ class Scene:
             readme.write(f"\n{self.made}\n")
         edit(folder)
         names = [line.split("  ")[1] for line in (folder / SUMS).read_text().splitlines()]
-        (folder / SUMS).write_text("".join(f"{artifact.sha256((folder / n).read_bytes())}  {n}\n" for n in names))
+        (folder / SUMS).write_text(checksums({name: (folder / name).read_bytes() for name in names}))
         return folder
 
     def command(self, bundle: Path, *options: str, address: str | None = None) -> list[str]:
@@ -179,9 +181,9 @@ def expected_scores_differ(scene: Scene) -> Deploy:
     """The board computes something else than the bundle expects."""
 
     def edit(folder: Path) -> None:
-        expected = json.loads((folder / "selftest.json").read_text())
+        expected = json.loads((folder / EXPECTED).read_text())
         expected["scores"] = [row[1:] + row[:1] for row in expected["scores"]]
-        (folder / "selftest.json").write_text(json.dumps(expected))
+        (folder / EXPECTED).write_text(json.dumps(expected))
 
     return scene.deploy(scene.fresh(edit))
 
@@ -377,24 +379,10 @@ FAULTS_OF_SERVICE: tuple[Callable[[Scene], Deploy], ...] = (
 )
 
 
-def bundles(folder: Path, *options: str, models: Sequence[str] = MODELS) -> tuple[Path, Path]:
-    """Return a bundle of each of two models, or twice that of one."""
-    made = []
-    for model in dict.fromkeys(models):
-        command = [
-            sys.executable,
-            "-m",
-            "edgecnn",
-            "export",
-            model,
-            "--format",
-            "bundle",
-            "--out",
-            str(folder),
-            *options,
-        ]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        made.append(Path(done.stdout.strip().removesuffix(".tar.gz")))
+def bundles(folder: Path, *, target: str | None = None, models: Sequence[str] = MODELS) -> tuple[Path, Path]:
+    """Return a bundle of each of two models, or twice that of one; with a `target`, in C for that machine too."""
+    files = {model: artifact.released(model) / "int8.tflite" for model in models}
+    made = [export_bundle(file, out=folder, name=model, target=target)[0] for model, file in files.items()]
     return made[0], made[-1]
 
 
@@ -403,8 +391,8 @@ def broken(scene: Scene, fault: Callable[[Scene], Deploy]) -> dict[str, object]:
     before = scene.board.current()
     started = time.monotonic()
     done = fault(scene)
-    time.sleep(1)  # for the board to notice
-    scene.board.run("flock edgecnn/.switching true")  # and to end the switch that it began, or to go back
+    scene.board.run("flock edgecnn/.lock true")  # until the board has noticed
+    scene.board.run("flock edgecnn/.switching true")  # and ended the switch that it began, or gone back
     wrong = scene.serves(before)
     after = scene.deploy(scene.fresh())
     worked = after.returncode == 0 and not scene.serves(after.stdout.strip())

@@ -31,7 +31,8 @@ def behind(board: Board) -> Iterator[None]:
         shutil.copy(_RUN, folder / "run.sh")
         enter = folder / "enter"
         enter.write_text(
-            f'#!/bin/sh\nexport PI_PYTHONPATH=\nexec {folder}/run.sh {shown} {board.home} sh -c "$SSH_ORIGINAL_COMMAND"\n'
+            "#!/bin/sh\nexport PI_PYTHONPATH=\n"
+            f'exec {folder}/run.sh {shown} {board.home} sh -c "$SSH_ORIGINAL_COMMAND"\n'
         )
         enter.chmod(0o755)
         with (folder / "sshd_config").open("a") as config:

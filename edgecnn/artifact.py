@@ -20,7 +20,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -158,13 +158,8 @@ def released_models() -> dict[str, Path]:
     return {}
 
 
-def checksums(files: Mapping[str, bytes]) -> str:
-    """Return the lines that sha256sum writes of `files` by name, in their order."""
-    return "".join(f"{sha256(content)}  {name}\n" for name, content in files.items())
-
-
 def user_cache() -> Path:
-    """Return the folder of this user's caches: ``$XDG_CACHE_HOME/edgecnn``."""
+    """Return the folder of this user's caches: ``$XDG_CACHE_HOME/edgecnn``, else ``~/.cache/edgecnn``."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgecnn"
 
 

@@ -21,21 +21,22 @@ ALLOWED = {
     "errors": set(),
     "extras": {"errors"},
     "artifact": {"errors"},
+    "archives": {"device"},
     "curves": set(),
     "_tf": {"errors", "device"},
     "data": {"errors", "config", "artifact", "device"},
     "zoo": {"config", "errors", "_tf"},
     "train": {"_tf", "artifact", "config", "curves", "errors"},
     "compress": {"_tf", "config", "errors"},
-    "export": {"_tf", "config", "errors", "inspect"},
-    "native": {"errors"},
-    "boards": {"artifact", "errors"},
+    "export": {"_tf", "archives", "config", "device", "errors", "inspect"},
+    "native": {"archives", "device", "errors"},
+    "boards": {"archives", "artifact", "device", "errors"},
     "bench": {"device"},
     "inspect": {"_tf", "artifact", "device", "errors", "extras"},
     "report": {"artifact"},
     "device": set(),
 }
-STDLIB_ONLY = ("__init__", "__main__", "config", "errors", "extras", "artifact", "curves")
+STDLIB_ONLY = ("__init__", "__main__", "config", "errors", "extras", "artifact", "archives", "curves")
 CONFIG = ("names", "settings", "recipes", "__init__", "dicts", "toml")  # each imports only those before it
 
 

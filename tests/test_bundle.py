@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import io
 import json
 import shutil
 import subprocess
@@ -14,11 +15,12 @@ import numpy as np
 import pytest
 
 from edgecnn import artifact
+from edgecnn.archives import checksums, to_tar, to_tar_gz
 from edgecnn.device.errors import DeviceError, DifferenceError
 from edgecnn.device.selftest import self_test, views
 from edgecnn.errors import ArtifactError, StorageError
-from edgecnn.export.bundle import checksums, to_tar_gz
 from edgecnn.pipeline import bundle_files, export_bundle
+from edgecnn.pipeline.deploying import read_bundle
 from tests.conftest import RELEASED, ROOT, Edgecnn
 
 pytestmark = pytest.mark.skipif(not RELEASED.is_dir(), reason="models/edge35k is not released yet")
@@ -170,6 +172,8 @@ def test_checksums_that_are_none_are_refused(content: bytes, copy: Path) -> None
     (copy / "SHA256SUMS").write_bytes(content)
     with pytest.raises(DeviceError, match=r"SHA256SUMS: .*copy the bundle again"):
         list(self_test(copy))
+    with pytest.raises(ArtifactError, match=r"SHA256SUMS: .* again"):
+        read_bundle(copy)
 
 
 def test_other_scores_are_a_difference_that_is_told(copy: Path) -> None:
@@ -354,6 +358,9 @@ def test_a_name_that_a_shell_would_have_quoted_is_made_plain(tmp_path: Path) -> 
 
 
 def test_an_archive_is_a_gzip_of_what_tar_reads() -> None:
-    packed = to_tar_gz({"a": b"1", "b": b"#!/bin/sh\n"}, name="n" * 120)
+    files = {"a": b"1", "b": b"#!/bin/sh\n"}
+    packed = to_tar_gz(files, folder="n" * 120)
     assert gzip.decompress(packed)[257:262] == b"ustar"
-    assert packed == to_tar_gz({"a": b"1", "b": b"#!/bin/sh\n"}, name="n" * 120)
+    assert packed == to_tar_gz(files, folder="n" * 120)
+    with tarfile.open(fileobj=io.BytesIO(to_tar(files))) as tar:
+        assert [(member.name, member.mode, member.mtime) for member in tar] == [("a", 0o644, 0), ("b", 0o755, 0)]

@@ -130,10 +130,10 @@ def test_bad_mnist_files_are_one_line(edgecnn: Edgecnn, tmp_path: Path, command:
 
 def test_no_network_and_no_data_is_one_line(edgecnn: Edgecnn, tmp_path: Path) -> None:
     # A proxy that refuses connections stands for a machine without a network.
-    nowhere = {"https_proxy": "http://127.0.0.1:9", "HOME": str(tmp_path), "EDGECNN_DATA": str(tmp_path)}
+    nowhere = {"https_proxy": "http://127.0.0.1:9", "XDG_CACHE_HOME": str(tmp_path), "EDGECNN_DATA": str(tmp_path)}
     line = refused(edgecnn("train", "--data", "mnist", "--out", tmp_path / "run", **nowhere))
     assert "--data-dir; --data digits needs none" in line
-    assert str(tmp_path / ".cache" / "edgecnn" / "mnist") in line
+    assert str(tmp_path / "edgecnn" / "mnist") in line
 
 
 def test_a_missing_extra_is_named(tmp_path: Path) -> None:

@@ -191,6 +191,25 @@ def test_a_mirror_that_gives_something_else_is_passed_over(mirror: tuple[Path, s
     assert {path.name for path in (tmp_path / "cache").glob("*.bad")} == {f"{name}.bad" for name in other.checksums}
 
 
+@pytest.mark.parametrize(("home", "kept"), [("caches", "caches/edgecnn"), (None, "home/.cache/edgecnn")])
+def test_a_download_is_kept_in_the_users_cache(
+    mirror: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, home: str | None, kept: str
+) -> None:
+    folder, url = mirror
+    write_idx_set(folder)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("EDGECNN_DATA", str(tmp_path / "data"))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    if home is not None:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / home))
+    other = published(folder, url)
+    assert other.find() is None
+    assert len(other.read().train) == 20
+    assert other.find() == tmp_path / kept / "mnist"
+    write_idx_set(tmp_path / "data" / "mnist")
+    assert other.find() == tmp_path / "data" / "mnist", "the user's own folder comes first"
+
+
 def test_no_network_and_no_data_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match=r"not found and not downloaded .*refused.*--data-dir; --data digits needs none"

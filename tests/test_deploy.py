@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from benchmarks import deployments
 from benchmarks import emulated_pi as pi
 from benchmarks.board import NO_BOARD, NO_MACHINE, Board, NoMachineError, board, free_port, machine
 from benchmarks.deployments import Deploy, Scene, bundles
+from edgecnn import cli
 from edgecnn.boards import fleet
 from edgecnn.boards.look import machine_of
 from edgecnn.boards.ssh import parsed
@@ -50,14 +52,36 @@ TOOLS = (
 
 
 @pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Return the bundles of two models that run by Python; read them, never write to them."""
+    return bundles(tmp_path_factory.mktemp("bundles"))
+
+
+@pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     """Return a board with a version of a model in C, which needs no packages."""
     folder = tmp_path_factory.mktemp("deploy")
     with board() as found:
-        made = Scene(found, folder, bundles(folder, "--target", "native", models=["edge1k"]))
+        made = Scene(found, folder, bundles(folder, target="native", models=["edge1k"]))
         first = made.deploy(made.fresh())
         assert first.returncode == 0, first.stderr
         yield made
+
+
+Typed = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Typed:
+    """Return a function that runs the command line in this process: its exit code, and what it said on stderr."""
+
+    def run(*arguments: str) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["edgecnn", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return int(ended.value.code or 0), capsys.readouterr().err
+
+    return run
 
 
 def refused(done: Deploy, *words: str, code: int = 2) -> None:
@@ -177,9 +201,9 @@ class TestBadInput:
         )
         refused(scene.deploy(scene.fresh(), "-F", str(config)), "ssh-copy-id")
 
-    def test_no_python_there_offers_c(self, scene: Scene, edgecnn: Edgecnn) -> None:
+    def test_no_python_there_offers_c(self, scene: Scene, pair: tuple[Path, Path], edgecnn: Edgecnn) -> None:
         with board(tools=TOOLS) as bare:
-            refused(edgecnn("deploy", "edge4k", bare.address, *bare.options), "Python there: none", "--runtime c")
+            refused(edgecnn("deploy", pair[0], bare.address, *bare.options), "Python there: none", "--runtime c")
             without = Scene(bare, scene.folder / "bare", scene.bundles)
             done = without.deploy(without.fresh())
             assert done.returncode == 0, done.stderr
@@ -218,8 +242,11 @@ class TestBadInput:
         (bundle / "README.md").write_text("other")
         refused(scene.deploy(bundle), "README.md is not what SHA256SUMS says")
 
-    def test_a_wheelhouse_without_the_packages(self, scene: Scene, edgecnn: Edgecnn, tmp_path: Path) -> None:
-        done = edgecnn("deploy", "edge4k", scene.board.address, *scene.board.options, "--wheelhouse", tmp_path)
+    def test_a_wheelhouse_without_the_packages(
+        self, scene: Scene, pair: tuple[Path, Path], edgecnn: Edgecnn, tmp_path: Path
+    ) -> None:
+        at = [scene.board.address, *scene.board.options]
+        done = edgecnn("deploy", pair[0], *at, "--wheelhouse", tmp_path, XDG_CACHE_HOME=str(tmp_path))
         refused(done, "no wheels of numpy", "--runtime c")
 
 
@@ -279,9 +306,9 @@ class TestPackages:
 
 @needs_board
 @needs_compiler
-def test_a_board_without_a_deployment_is_not_measured(edgecnn: Edgecnn) -> None:
-    with board() as bare:
-        done = edgecnn("bench", "edge1k", "--device", f"ssh://{bare.address}", *bare.options)
+def test_a_board_without_a_deployment_is_not_measured(scene: Scene, edgecnn: Edgecnn) -> None:
+    at = ["--device", f"ssh://{scene.board.address}", *scene.board.options]
+    done = edgecnn("bench", "edge1k", *at, "--root", "~/nothing")
     refused(done, "nothing is deployed", "edgecnn deploy")
 
 
@@ -289,9 +316,9 @@ def test_a_board_without_a_deployment_is_not_measured(edgecnn: Edgecnn) -> None:
     ("options", "message"),
     [(("--device", "board"), "ssh://USER@HOST"), (("--ssh-option", "Port=1"), "--device ssh://USER@HOST")],
 )
-def test_what_is_no_device(edgecnn: Edgecnn, options: tuple[str, ...], message: str) -> None:
-    done = edgecnn("bench", "edge1k", *options)
-    assert (done.returncode, message in done.stderr) == (2, True), done.stderr
+def test_what_is_no_device(typed: Typed, options: tuple[str, ...], message: str) -> None:
+    code, said = typed("bench", "edge1k", *options)
+    assert (code, message in said) == (2, True), said
 
 
 @needs_board
@@ -315,12 +342,12 @@ class TestFleet:
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+def served(pair: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     """Return a machine under systemd with a service that answers."""
     folder = tmp_path_factory.mktemp("served")
     try:
         with machine() as found:
-            made = Scene(found, folder, bundles(folder), f"127.0.0.1:{free_port()}")
+            made = Scene(found, folder, pair, f"127.0.0.1:{free_port()}")
             first = made.deploy(made.fresh())
             assert first.returncode == 0, first.stderr
             yield made
@@ -501,10 +528,9 @@ def test_addresses() -> None:
         (("edge4k", "-x@board"), "No such option"),
     ],
 )
-def test_options_that_do_not_go_together(edgecnn: Edgecnn, options: tuple[str, ...], message: str) -> None:
-    done = edgecnn("deploy", *options)
-    assert done.returncode == 2
-    assert message in done.stderr
+def test_options_that_do_not_go_together(typed: Typed, options: tuple[str, ...], message: str) -> None:
+    code, said = typed("deploy", *options)
+    assert (code, message in said) == (2, True), said
 
 
 def test_requirements_are_those_of_the_machine() -> None:

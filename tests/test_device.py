@@ -14,7 +14,7 @@ from edgecnn.data.digits import fit_to_mnist
 from edgecnn.device import DeviceError, ImageError, ModelError, Predictor, RuntimeMissingError
 from edgecnn.device.predictor import decode_output, input_encoding
 from edgecnn.device.preprocessing.mnist import to_mnist
-from edgecnn.device.preprocessing.pictures import read_gray
+from edgecnn.device.preprocessing.pictures import read_gray, read_picture
 from edgecnn.device.runtimes.ladder import installed, works
 from edgecnn.device.runtimes.loader import RUNTIMES, TensorSpec, load, pick
 from tests.conftest import ROOT
@@ -79,8 +79,10 @@ def test_a_photo_is_turned_as_its_exif_says(tmp_path: Path, orientation: int) ->
 
 def test_sixteen_bits_are_scaled_and_floats_refused(tmp_path: Path) -> None:
     gray = np.asarray(Image.open(ROOT / "deploy" / "seven.png"))
-    Image.fromarray(gray.astype(np.uint16) * 257).save(tmp_path / "deep.png")
-    assert np.array_equal(read_gray(tmp_path / "deep.png"), gray)
+    for scale in (256, 257):
+        Image.fromarray(gray.astype(np.uint16) * scale).save(tmp_path / "deep.png")
+        assert np.array_equal(read_gray(tmp_path / "deep.png"), gray)
+        assert np.array_equal(read_picture(tmp_path / "deep.png", (28, 28, 1)), gray), "digits and others alike"
     Image.fromarray(gray.astype(np.float32)).save(tmp_path / "float.tiff")
     with pytest.raises(ImageError, match=r"float.tiff: floating-point pixels; expected 8 or 16 bits"):
         read_gray(tmp_path / "float.tiff")

@@ -1,6 +1,7 @@
-"""A run whose images or architecture file are moved, and that what is released says nothing of where they lay."""
+"""A run whose images or architecture file are moved, its teacher's too, and that no release says where they lay."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from edgecnn.config import configure
 from edgecnn.config.toml import to_toml
 from edgecnn.errors import ArtifactError, ConfigError, DataError
 from tests.conftest import Edgecnn
+from tests.test_pipeline import taught_config
 
 CODE = """
 import tf_keras as keras
@@ -107,6 +109,46 @@ def test_other_images_in_their_place_are_refused(moved: Path) -> None:
         ):
             pytest.fail("it went on")
     assert (moved / "run" / "config.toml").read_bytes() == config
+
+
+def test_a_teacher_is_learned_from_where_its_images_lie_now(tmp_path: Path) -> None:
+    write_images(tmp_path / "photos")
+    config = replace(taught_config(), data=str(tmp_path / "photos"), recipe="small")
+    taught, stages = Run(tmp_path / "taught"), set[str]()
+    with pipeline.begin(config, taught.root) as work:
+        pipeline.teach(work)
+    (tmp_path / "photos").rename(tmp_path / "pictures")
+    asked = replace(config, data=str(tmp_path / "pictures"), seed=5)
+    with pipeline.begin(asked, tmp_path / "run", teacher=taught, observe=lambda stage, *_: stages.add(stage)) as work:
+        record = artifact.checked(pipeline.train(work))
+    members = [artifact.read_record(taught.teacher / str(number) / "model.keras") for number in range(2)]
+    assert list(record.parents.values()) == [member.sha256 for member in members]
+    assert record.data == members[0].data
+    assert record.data["name"] == "photos", "images keep the name that they were first learned from under"
+    # Moved once more, the run learns from its own lessons; where the other one lies is nothing to it.
+    (tmp_path / "pictures").rename(tmp_path / "images")
+    shutil.rmtree(taught.root)
+    moved = str(tmp_path / "images")
+    with pipeline.reopen(work.run, moved=moved, observe=lambda stage, *_: stages.add(stage)) as work:
+        pipeline.train_quantized(work, "baseline")
+    assert not {stage for stage in stages if stage.startswith(("teach", "lessons"))}
+    assert [problem for _, problem in artifact.verify(tmp_path / "run") if problem] == []
+
+
+def test_a_teacher_of_other_images_is_refused(tmp_path: Path) -> None:
+    write_images(tmp_path / "photos")
+    config = replace(taught_config(), data=str(tmp_path / "photos"))
+    taught = Run(tmp_path / "taught")
+    with pipeline.begin(config, taught.root) as work:
+        pipeline.teach(work)
+    write_images(tmp_path / "others", seed=1)
+    asked = replace(config, data=str(tmp_path / "others"))
+    with (
+        pytest.raises(ArtifactError, match=r"taught/teacher/0/model.keras: trained on other images of photos \("),
+        pipeline.begin(asked, tmp_path / "run", teacher=taught),
+    ):
+        pytest.fail("it went on")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_data_set_with_a_name_lies_nowhere_else(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -112,12 +113,12 @@ def test_mapped_images_are_those_in_memory(tmp_path: Path, monkeypatch: pytest.M
     expected = opened(folder)
     monkeypatch.setattr(store, "RAM_BYTES", 100)
     monkeypatch.setattr(store, "CHUNK", 4)
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
     data = opened(folder)
     assert isinstance(data.train.images, np.memmap)
     assert np.array_equal(data.train.images, expected.train.images)
     assert data.sha256 == expected.sha256
-    assert not list((tmp_path / "home" / ".cache" / "edgecnn").iterdir()), "the file has no name"
+    assert not list((tmp_path / "caches" / "edgecnn").iterdir()), "the file has no name"
 
 
 def test_memory_stays_bounded_when_images_are_larger(tmp_path: Path) -> None:
@@ -208,11 +209,22 @@ def test_images_of_any_mode_become_gray_or_rgb(tmp_path: Path, mode: str, channe
         assert {x.tobytes() for x, _ in ((i, 0) for i in data.train.images)} <= {i.tobytes() for i in IMAGES[:5]}
 
 
-def test_transparent_pixels_are_white(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("mode", "colour", "options"),
+    [
+        ("RGBA", (0, 0, 0, 0), {}),
+        ("LA", (0, 0), {}),
+        ("RGB", (9, 0, 0), {"transparency": (9, 0, 0)}),
+        ("L", 9, {"transparency": 9}),
+        ("P", 0, {"transparency": 0}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_transparent_pixels_are_white(tmp_path: Path, mode: str, colour: Any, options: dict[str, Any]) -> None:
     for label in "ab":
         (tmp_path / label).mkdir()
         for number in range(4):
-            Image.new("RGBA", (4, 4), (0, 0, 0, 0)).save(tmp_path / label / f"{number}.png")
+            Image.new(mode, (4, 4), colour).save(tmp_path / label / f"{number}.png", **options)
     assert (opened(tmp_path).train.images == 255).all()
 
 

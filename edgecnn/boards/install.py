@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import io
-import tarfile
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from subprocess import CompletedProcess, TimeoutExpired
 
-from edgecnn import artifact
+from edgecnn.archives import to_tar, with_checksums
 from edgecnn.boards import ssh
 from edgecnn.boards.look import Look
-from edgecnn.boards.parcel import SUMS, Parcel
+from edgecnn.boards.parcel import Parcel
 from edgecnn.boards.ssh import Host
 from edgecnn.errors import BoardError, GateError
 
@@ -104,17 +102,6 @@ def activate(host: Host, root: str, version: str, *, wait_s: float) -> None:
     raise BoardError(f"{host}: {root}/current was not changed ({said}); check the folder's rights")
 
 
-def to_tar(files: Mapping[str, bytes]) -> bytes:
-    """Return files as a tar archive; all may be run, for a shell looks what they are."""
-    archive = io.BytesIO()
-    with tarfile.open(fileobj=archive, mode="w", format=tarfile.GNU_FORMAT) as tar:
-        for name, content in files.items():
-            member = tarfile.TarInfo(name)
-            member.size, member.mode = len(content), 0o755 if content.startswith((b"#!", b"\x7fELF")) else 0o644
-            tar.addfile(member, io.BytesIO(content))
-    return archive.getvalue()
-
-
 def _is_there(host: Host, found: Look, parcel: Parcel) -> bool:
     """Return whether the version lies there whole."""
     if parcel.version not in found.versions:
@@ -127,7 +114,7 @@ def _send_packages(host: Host, found: Look, parcel: Parcel, say: Say) -> None:
     if wheels is None or wheels.digest in found.packages:
         return
     files = wheels.files()
-    content = to_tar({**files, SUMS: artifact.checksums(files).encode()})
+    content = to_tar(with_checksums(files))
     say(f"{host}: sending {len(files)} packages, {len(content) / 1e6:,.1f} MB")
     done = ssh.run(host, "packages.sh", found.root, wheels.digest, wheels.python, stdin=content)
     if done.returncode != 0:

@@ -11,12 +11,14 @@ from importlib.resources import files
 from pathlib import PurePosixPath
 
 from edgecnn import artifact
+from edgecnn.archives import PROGRAM, with_checksums
 from edgecnn.boards.look import Look, machine_of
 from edgecnn.boards.wheelhouse import Wheelhouse
+from edgecnn.device.files import LIBRARY
+from edgecnn.device.selftest import EXPECTED, SUMS
 from edgecnn.errors import ArtifactError, BoardError, ConfigError
 
-SUMS, RUN, UNIT, HEALTHY = "SHA256SUMS", "run", "edgecnn.service", "healthy.py"
-PROGRAM, EXPECTED = "predict", "selftest.json"
+RUN, UNIT, HEALTHY = "run", "edgecnn.service", "healthy.py"
 _LISTEN = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[\w.-]+):([0-9]{1,5})", re.ASCII)
 _ROOT = re.compile(r"~?[\w./-]+", re.ASCII)
 
@@ -87,8 +89,7 @@ def parcel(
     if unit is not None:
         made[HEALTHY] = files("edgecnn.boards").joinpath(HEALTHY).read_bytes()
         made[UNIT] = unit.replace("@ROOT@", found.root).replace("@LISTEN@", listen).encode()
-    made = dict(sorted(made.items()))
-    return Parcel({**made, SUMS: artifact.checksums(made).encode()}, wheels)
+    return Parcel(with_checksums(dict(sorted(made.items()))), wheels)
 
 
 def check_root(root: str) -> str:
@@ -121,7 +122,7 @@ def _by_python(bundle: Mapping[str, bytes], python: str, listen: str | None) -> 
         return _BY_PYTHON.format(healthy="", **words)
     label, _, _ = _expected(bundle)
     model = json.loads(bundle[EXPECTED])["model"]
-    served = "libmodel.so" if model not in bundle else model
+    served = LIBRARY if model not in bundle else model
     words |= {"listen": listen, "sha256": artifact.sha256(bundle[served]), "label": shlex.quote(label)}
     return _BY_PYTHON.format(healthy=_HEALTHY.format(**words), **words)
 

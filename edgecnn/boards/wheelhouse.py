@@ -15,10 +15,11 @@ from functools import cached_property
 from pathlib import Path
 
 from edgecnn import artifact
+from edgecnn.archives import checksums
 from edgecnn.boards.look import OLDEST_PYTHON, Look
+from edgecnn.device.selftest import SUMS
 from edgecnn.errors import ArtifactError, BoardError
 
-_SUMS = "SHA256SUMS"
 _OLDEST_GLIBC = 17  # of manylinux2014, the oldest that wheels are still made for
 _WITH_C = "deploy the model in C, which needs no packages: --runtime c"
 
@@ -84,7 +85,7 @@ def _fetched(
     wanted = "\n".join([found.machine, str(found.glibc), str(python), str(source), *requirements])
     folder = cache / artifact.sha256(wanted.encode())[:16]
     with _locked(folder.with_suffix(".lock")):
-        if not (folder / _SUMS).is_file():
+        if not (folder / SUMS).is_file():
             _fetch(folder, found, python, requirements, source)
     return _whole(folder)
 
@@ -104,7 +105,7 @@ def _fetch(
         if done.returncode != 0:
             raise _NoWheelsError(_refusal(found, python, requirements, done.stderr))
         wheels = {wheel.name: wheel.read_bytes() for wheel in sorted(made.glob("*.whl"))}
-        artifact.write_atomic(made / _SUMS, artifact.checksums(wheels))
+        artifact.write_atomic(made / SUMS, checksums(wheels))
         made.rename(folder)
 
 
@@ -142,7 +143,7 @@ def _refusal(found: Look, python: tuple[int, int], requirements: Sequence[str], 
 
 def _whole(folder: Path) -> tuple[Path, ...]:
     """Return the wheels in `folder`; raises `ArtifactError` for one that was damaged since it was fetched."""
-    lines = artifact.read_bytes(folder / _SUMS).decode().splitlines()
+    lines = artifact.read_bytes(folder / SUMS).decode().splitlines()
     sums = {folder / name: value for value, _, name in (line.partition("  ") for line in lines)}
     for wheel, value in sums.items():
         if artifact.sha256(artifact.read_bytes(wheel)) != value:

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgecnn.artifact import write_atomic
-from edgecnn.data import idx, store
+from edgecnn.artifact import user_cache, write_atomic
+from edgecnn.data import idx
 from edgecnn.data.splits import Source, Split
 from edgecnn.errors import DataError
 
@@ -43,7 +43,7 @@ class Published:
     def read(self, *, data_dir: Path | None = None, on_download: DownloadObserver = unobserved) -> Source:
         """Return the splits as they were published.
 
-        Looked for in `data_dir` (and then nowhere else), ``$EDGECNN_DATA/NAME``, ``~/.cache/edgecnn/NAME``, and
+        Looked for in `data_dir` (and then nowhere else), ``$EDGECNN_DATA/NAME`` and NAME in the user's cache, and
         otherwise downloaded into the last. Raises `DataError` when the files are absent or not the published ones.
         """
         folder = self.find(data_dir) or self.download(self.cache_dir(), on_download=on_download)
@@ -65,7 +65,7 @@ class Published:
 
     def cache_dir(self) -> Path:
         """Return where downloads are kept."""
-        return store.cache_dir() / self.name
+        return user_cache() / self.name
 
     def find(self, data_dir: Path | None = None) -> Path | None:
         """Return the first folder that holds all files, or None; a `data_dir` without them is a `DataError`."""

@@ -8,20 +8,15 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecnn.artifact import user_cache
 from edgecnn.errors import StorageError
 
 RAM_BYTES = 1 << 30  # the most that one split's images take of memory
 CHUNK = 1024  # images that are moved, hashed or converted at once
-
-
-def cache_dir() -> Path:
-    """Return the folder for downloads and for images that do not fit into memory."""
-    return Path.home() / ".cache" / "edgecnn"
 
 
 def allocate(shape: tuple[int, ...]) -> NDArray[np.uint8]:
@@ -29,7 +24,7 @@ def allocate(shape: tuple[int, ...]) -> NDArray[np.uint8]:
     size_bytes = int(np.prod(shape, dtype=np.int64))
     if size_bytes <= RAM_BYTES:
         return np.empty(shape, np.uint8)
-    folder = cache_dir()
+    folder = user_cache()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:

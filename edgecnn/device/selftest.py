@@ -54,15 +54,23 @@ def check_sums(folder: Path) -> int:
             f"{folder / SUMS}: cannot read ({error.strerror}); expected a bundle; make one: "
             f"edgecnn export --format bundle"
         ) from None
+    count = 0
+    for name, expected in sums_of(content, where=folder / SUMS):
+        _check_sum(folder / name, expected)
+        count += 1
+    return count
+
+
+def sums_of(content: bytes, *, where: Path) -> Iterator[tuple[str, str]]:
+    """Yield the name and the sha256 of each line of a `SHA256SUMS`; raises `DeviceError` at what was damaged in it."""
     *lines, rest = content.split(b"\n")
     if rest or not lines:
-        raise DeviceError(f"{folder / SUMS}: it does not end in a line break; it was damaged: copy the bundle again")
+        raise DeviceError(f"{where}: it does not end in a line break; it was damaged: copy the bundle again")
     for number, line in enumerate(lines, 1):
         match = _LINE.fullmatch(line)
         if match is None:
-            raise DeviceError(f"{folder / SUMS}: line {number} is no checksum; it was damaged: copy the bundle again")
-        _check_sum(folder / match[2].decode(), match[1].decode())
-    return len(lines)
+            raise DeviceError(f"{where}: line {number} is no checksum; it was damaged: copy the bundle again")
+        yield match[2].decode(), match[1].decode()
 
 
 def _check_sum(path: Path, expected: str) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import gzip
-import hashlib
-import io
-import tarfile
 from collections.abc import Mapping, Sequence
 
-SUMS = "SHA256SUMS"
-LIBRARY, PROGRAM = "libmodel.so", "predict"  # the model in C, where there is one for the board
+from edgecnn.archives import PROGRAM, with_checksums
+from edgecnn.device.files import LIBRARY
+from edgecnn.device.selftest import SUMS
+
 _SCRIPT_MODEL = 'MODEL = HERE / "int8.tflite"\n'  # the line of deploy/predict.py that names the model
 # The last that was built for 32-bit ARM; it wants an older numpy.
 _FOR_32_BITS = {"numpy": "1.26.4", "tflite-runtime": "2.14.0"}
@@ -38,35 +36,8 @@ def bundle(
         "predict.py": _script_for(script, model),
         "requirements.txt": _requirements(versions),
     }
-    every = dict(sorted({**files, **{file: text.encode() for file, text in made.items()}}.items()))
-    return {**every, SUMS: checksums(every).encode()}
-
-
-def checksums(files: Mapping[str, bytes]) -> str:
-    """Return a line a file as `sha256sum` writes it and `sha256sum -c` reads it."""
-    return "".join(f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in files.items())
-
-
-def to_tar_gz(files: Mapping[str, bytes], *, name: str) -> bytes:
-    """Return folder `name` with `files` as a .tar.gz without times and owners; scripts and programs may be run."""
-    archive = io.BytesIO()
-    with tarfile.open(fileobj=archive, mode="w", format=tarfile.GNU_FORMAT) as tar:
-        folder = tarfile.TarInfo(name)
-        folder.type, folder.mode = tarfile.DIRTYPE, 0o755
-        tar.addfile(folder)
-        for file, content in files.items():
-            member = tarfile.TarInfo(f"{name}/{file}")
-            member.size, member.mode = len(content), 0o755 if is_program(content) else 0o644
-            tar.addfile(member, io.BytesIO(content))
-    packed = io.BytesIO()
-    with gzip.GzipFile(filename="", fileobj=packed, mode="wb", compresslevel=9, mtime=0) as compressed:
-        compressed.write(archive.getvalue())
-    return packed.getvalue()
-
-
-def is_program(content: bytes) -> bool:
-    """Return whether a file's content is a script or a Linux program (or library), to be marked as such."""
-    return content.startswith((b"#!", b"\x7fELF"))
+    every = {**files, **{file: text.encode() for file, text in made.items()}}
+    return with_checksums(dict(sorted(every.items())))
 
 
 def _script_for(script: str, model: str) -> str:

@@ -11,10 +11,11 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 
+from edgecnn.archives import PROGRAM
+from edgecnn.device.files import LIBRARY
 from edgecnn.errors import ArtifactError, GateError
 from edgecnn.native.targets import EMULATORS_PACKAGE, FAMILIES, TARGETS, check_target, compiler_of, runners_of
 
-LIBRARY, PROGRAM = "libmodel.so", "predict"
 _BASELINE = "baseline"  # the build for every processor of the machine, which chooses
 _TIMEOUT_S = 600  # sparse kernels of a large network, on a board
 _SOURCES = ("check.c", "division.c", "image.h", "library.c", "predict.c", "system.h")

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgecnn import artifact, extras
+from edgecnn.archives import PROGRAM
 from edgecnn.artifact import Record
+from edgecnn.device.files import LIBRARY
 from edgecnn.errors import ArtifactError
 from edgecnn.pipeline.c_files import c_of, check_owner, keep_beside
 from edgecnn.pipeline.workspace import parent_hashes
@@ -54,12 +56,12 @@ def build(
     built = native.compiled(source.texts, dispatch, target=target, cases=cases, compiler=compiler, where=str(model))
     for file, text in source.texts.items():
         keep_beside(out / file, text.encode(), source.record, source.parents, source.settings)
-    library = out / "libmodel.so"
+    library = out / LIBRARY
     parents = {file: artifact.sha256(text.encode()) for file, text in source.texts.items()}
     keep_beside(library, built.library, source.record, parents, built.settings)
-    artifact.write_atomic(out / "predict", built.program)
-    (out / "predict").chmod(0o755)
-    for note in (*built.notes, f"libmodel.so: {len(built.library):,} bytes; predict: {len(built.program):,} bytes"):
+    artifact.write_atomic(out / PROGRAM, built.program)
+    (out / PROGRAM).chmod(0o755)
+    for note in (*built.notes, f"{LIBRARY}: {len(built.library):,} bytes; {PROGRAM}: {len(built.program):,} bytes"):
         say(note)
     return library
 

@@ -12,7 +12,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from edgecnn import artifact, extras
+from edgecnn.archives import PROGRAM, is_program, to_tar_gz
 from edgecnn.artifact import Record
+from edgecnn.device.files import LIBRARY
+from edgecnn.device.selftest import SUMS
 from edgecnn.errors import ArtifactError
 from edgecnn.pipeline.building import build
 
@@ -38,15 +41,13 @@ def export_bundle(model: Path, *, out: Path, name: str, target: str | None = Non
     ones when they are complete. Raises `ArtifactError` for a file without a record or with another one's, and where
     `out/name` is no former bundle.
     """
-    from edgecnn.export.bundle import is_program, to_tar_gz
-
     name = "-".join(_PLAIN_NAME.findall(name if target is None else f"{name}-{target}")).strip("-.") or "bundle"
     folder = out / name
     _check_replaceable(folder)
     files = bundle_files(model, name=name, in_c={} if target is None else compiled(model, target))
     artifact.write_folder(folder, files, programs={file for file, content in files.items() if is_program(content)})
     archive = out / f"{name}.tar.gz"
-    artifact.write_atomic(archive, to_tar_gz(files, name=name))
+    artifact.write_atomic(archive, to_tar_gz(files, folder=name))
     return folder, archive
 
 
@@ -82,15 +83,12 @@ def bundle_files(model: Path, *, name: str, in_c: Mapping[str, bytes] = MappingP
 
 def compiled(model: Path, target: str) -> dict[str, bytes]:
     """Return library and program of an int8 .tflite file for another machine or this one."""
-    from edgecnn.export.bundle import LIBRARY, PROGRAM
-
     with tempfile.TemporaryDirectory() as folder:
         library = build(model, target=target, out=Path(folder))
         return {LIBRARY: artifact.read_bytes(library), PROGRAM: artifact.read_bytes(library.with_name(PROGRAM))}
 
 
 def _model_files(model: Path) -> dict[str, bytes]:
-    from edgecnn.export.bundle import LIBRARY
     from edgecnn.export.pyz import to_pyz
 
     library = model.with_name(LIBRARY)
@@ -144,8 +142,6 @@ def _version(package: str) -> str:
 
 def _check_replaceable(folder: Path) -> None:
     """Raise `ArtifactError` when `folder` holds anything that is of no former bundle: it would be lost."""
-    from edgecnn.export.bundle import SUMS
-
     if not folder.exists():
         return
     if not folder.is_dir():

@@ -15,11 +15,13 @@ from edgecnn import __version__, artifact
 from edgecnn.boards import fleet, install, ssh
 from edgecnn.boards.fleet import Outcome
 from edgecnn.boards.look import Look, look
-from edgecnn.boards.parcel import SUMS, Parcel, parcel
+from edgecnn.boards.parcel import Parcel, parcel
 from edgecnn.boards.ssh import Host
 from edgecnn.boards.wheelhouse import Wheelhouse, cache_folder, wheelhouse
+from edgecnn.device.errors import DeviceError
+from edgecnn.device.files import LIBRARY
+from edgecnn.device.selftest import SUMS, sums_of
 from edgecnn.errors import ArtifactError, BoardError
-from edgecnn.export.bundle import LIBRARY
 from edgecnn.pipeline.bundles import bundle_files, compiled
 
 Say = Callable[[str], None]
@@ -207,11 +209,19 @@ def read_bundle(path: Path) -> dict[str, bytes]:
     files = _unpacked(path) if path.is_file() else {p.name: artifact.read_bytes(p) for p in sorted(path.iterdir())}
     if SUMS not in files:
         raise ArtifactError(f"{path}: no {SUMS} in it; expected a bundle; make one: edgecnn export --format bundle")
-    sums = {name: value for value, _, name in (line.partition("  ") for line in files[SUMS].decode().splitlines())}
+    sums = _sums(path, files[SUMS])
     for name, value in sums.items():
         if name not in files or artifact.sha256(files[name]) != value:
             raise ArtifactError(f"{path}: {name} is not what {SUMS} says; copy or export the bundle again")
     return {name: files[name] for name in (*sums, SUMS)}
+
+
+def _sums(path: Path, content: bytes) -> dict[str, str]:
+    """Return the sha256 of each file of a bundle by its name."""
+    try:
+        return dict(sums_of(content, where=path / SUMS))
+    except DeviceError as error:  # what is wrong here is no board's
+        raise ArtifactError(str(error)) from None
 
 
 def _unpacked(path: Path) -> dict[str, bytes]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from edgecnn.device.errors import ImageError, ImageSizeError
-from edgecnn.device.preprocessing.stretch import Shape, draft, plain
+from edgecnn.device.preprocessing.stretch import Shape, draft, eight_bits, is_transparent, plain
 
 MAX_PIXELS = 50_000_000
 PHOTO_SIDE = 2048  # pixels of the longer side; more shows nothing of handwriting
@@ -90,15 +90,17 @@ def _check(image: Image.Image, name: Path | str, max_pixels: int) -> None:
 
 def _levels(image: Image.Image) -> NDArray[np.uint8]:
     """Return the gray levels of an open image of any mode but floating point."""
-    if image.mode.startswith("I"):  # 16 bits a pixel; convert("L") would clip them
-        return (np.asarray(image).astype(np.int64).clip(0, 65535) // 257).astype(np.uint8)
-    if "A" in image.getbands() or "transparency" in image.info:
+    if image.mode.startswith("I"):
+        return eight_bits(image)
+    if is_transparent(image):
         return _on_paper(image.convert("LA"))
     return np.asarray(image.convert("L"))
 
 
 def _on_paper(image: Image.Image) -> NDArray[np.uint8]:
     """Return gray levels with white paper behind; black, where a light drawing stands on what is mostly transparent."""
+    # Not always white as in `stretch`: white strokes on nothing, as a page's canvas exports them, are a digit too. Made
+    # gray first, for the module `plain` does the same without Pillow.
     levels, alpha = (np.asarray(band).astype(np.float32) for band in image.split())
     is_light_drawing = (alpha == 0).mean() > 0.5 and (levels * alpha).sum() > 128 * alpha.sum()
     paper = 0 if is_light_drawing else 255

@@ -32,15 +32,25 @@ def draft(image: Image.Image, shape: Shape) -> None:
 
 def plain(image: Image.Image) -> Image.Image:
     """Return an image of any mode in mode L or RGB; what is transparent is white."""
-    if image.mode in _MODES.values():
-        return image
-    if image.mode.startswith("I"):  # 16 bits a pixel; convert("L") would clip them
-        return Image.fromarray((np.asarray(image).astype(np.int64).clip(0, 65535) >> 8).astype(np.uint8))
-    gray = channels_of(image) == 1
-    if image.mode in ("LA", "RGBA", "PA") or "transparency" in image.info:
+    if image.mode.startswith("I"):
+        return Image.fromarray(eight_bits(image))
+    mode = _MODES[channels_of(image)]
+    if is_transparent(image):
+        # Always white, not as for digits in `pictures`: what an image shows is not told from its ground here, and all
+        # of a data set get the same one. Blended in colour, for most stay in colour.
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("L" if gray else "RGB")
+    return image if image.mode == mode else image.convert(mode)
+
+
+def eight_bits(image: Image.Image) -> NDArray[np.uint8]:
+    """Return the levels of an image of 16 bits a pixel, the upper eight of them; convert("L") would clip them."""
+    return (np.asarray(image).astype(np.int64).clip(0, 65535) >> 8).astype(np.uint8)
+
+
+def is_transparent(image: Image.Image) -> bool:
+    """Return whether some of an image may be transparent, by its mode or by a level or colour that is."""
+    return "A" in image.getbands() or "transparency" in image.info
 
 
 def fitted(picture: Image.Image, shape: Shape) -> NDArray[np.uint8]:
