@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from edgecnn.config.names import DATA_SETS, RECIPE_OF_A_PATH, resolved_data
-from edgecnn.config.recipes import IMPROVED, PAGE, RECIPES
+from edgecnn.config.recipes import IMPROVED, PAGE, RECIPES, suited
 from edgecnn.config.settings import Clustering, Exporting, Pruning, Recipe, Teacher, Training, check_fraction
 from edgecnn.errors import ConfigError, unknown
 
@@ -84,7 +84,7 @@ def configure(
     """
     data = resolved_data(data)
     name = recipe or DATA_SETS.get(data, RECIPE_OF_A_PATH)
-    chosen = _recipe(name, arch, pages)
+    chosen = suited(_recipe(name, arch, pages), data)
     return RunConfig(
         data=data,
         arch=arch,

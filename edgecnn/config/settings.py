@@ -48,6 +48,7 @@ class Augmentation:
     elastic_px: float  # displacement of the points of a coarse grid
     elastic_grid: int  # points along each side of it
     graded: bool = False  # one more draw an image, from 0 to 1, scales all of these: most images change little
+    mirror: bool = False  # half of the images are turned left to right
 
     def __post_init__(self) -> None:
         for name in _DISTANCES:

@@ -43,6 +43,9 @@ def _positions(batch: Any, height: int, width: int, augmentation: Augmentation, 
         coarse = _uniform(grid, seed, 1) * most[..., None, None]
         field = tf.image.resize(coarse * augmentation.elastic_px, (height, width), "bicubic")
         rows, columns = rows + field[..., 0], columns + field[..., 1]
+    if augmentation.mirror:
+        turned = _uniform((batch,), seed, 3) < 0
+        columns = tf.where(_each(turned), width - 1 - columns, columns)
     return rows, columns
 
 
