@@ -193,6 +193,15 @@ def test_graded_distortions_leave_some_images_nearly_as_they_were(data: DataSet)
     assert graded.max() > 0.5 * plain.max()
 
 
+def test_half_of_the_images_are_mirrored(data: DataSet) -> None:
+    images = np.repeat(data.train.images[:1], 400, axis=0).astype(np.float32) / 255
+    seen = augmented(images, augmentation=replace(UNMOVED, mirror=True), seed=_tf.tf.constant([1, 2], _tf.tf.int64))
+    turned = [np.allclose(one, images[0, :, ::-1], atol=1e-5) for one in seen.numpy()]
+    kept = [np.allclose(one, images[0], atol=1e-5) for one in seen.numpy()]
+    assert [a != b for a, b in zip(turned, kept, strict=True)] == [True] * 400
+    assert 160 <= sum(turned) <= 240
+
+
 def test_a_shift_moves_the_ink_by_as_much_as_is_allowed() -> None:
     image = np.zeros((64, 28, 28, 1), np.float32)
     image[:, 14, 14] = 1

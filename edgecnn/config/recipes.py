@@ -130,10 +130,9 @@ RECIPES = {
 
 
 def suited(recipe: Recipe, data: str) -> Recipe:
-    """Return a recipe for a data set: the distortions are made for what is written, other pictures want others."""
+    """Return a recipe with the distortions that suit a data set, where they are not those of handwriting."""
     if data != "fashion-mnist" or recipe.teacher is None:
         return recipe
-    taught = dataclasses.replace(recipe.teacher.training, augmentation=_WORN)
-    return dataclasses.replace(
-        recipe, teacher=dataclasses.replace(recipe.teacher, training=taught, augmentation=_WORN)
-    )
+    training = dataclasses.replace(recipe.teacher.training, augmentation=_WORN)
+    teacher = dataclasses.replace(recipe.teacher, training=training, augmentation=_WORN)
+    return dataclasses.replace(recipe, teacher=teacher)
