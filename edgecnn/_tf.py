@@ -28,6 +28,7 @@ with quiet():
     import tensorflow as tf
     import tensorflow_model_optimization as tfmot
     import tf_keras as keras
+    from tensorflow.lite.python import schema_py_generated as tflite_schema
     from tensorflow.lite.python.convert import mlir_quantize
     from tf_keras.src.saving.serialization_lib import SafeModeScope
 
@@ -49,6 +50,7 @@ __all__ = [
     "save_model",
     "seed_everything",
     "tf",
+    "tflite_schema",
     "tfmot",
     "weight_counts",
 ]

@@ -15,12 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecnn._tf import mlir_quantize, quiet, tf
+from edgecnn._tf import tflite_schema as schema
 from edgecnn.config.settings import CALIBRATED, SCHEMES
 from edgecnn.errors import unknown
 from edgecnn.export import calibration as calibrating
+from edgecnn.export.compact import compact, packed, parsed
 from edgecnn.export.mixed import Step, check_layers, steps_of, weighted_layers
 
-_MARK = b"TFL3"
 _BIAS = 2  # of an operator's inputs
 
 
@@ -51,8 +52,8 @@ def to_tflite(
         converter.target_spec.supported_ops = [_INTEGER_OPERATIONS[scheme]]
         converter.representative_dataset = _generator(representative_dataset)
     if calibrated and scheme == "int8" and (calibration != "minmax" or keep_float):
-        return _quantized_as_told(converter, model, representative_dataset, calibration, keep_float)
-    return _convert(converter)
+        return compact(_quantized_as_told(converter, model, representative_dataset, calibration, keep_float))
+    return compact(_convert(converter))
 
 
 _INTEGER_OPERATIONS = {
@@ -118,27 +119,23 @@ def _quantized_as_told(
 
 def with_biases(content: bytes, biases: Mapping[str, NDArray[np.float32]], model: Any) -> bytes:
     """Return an int8 file of a Keras `model` with other biases, by layer name; their scales stay."""
-    from ai_edge_litert import schema_py_generated as schema
-
-    parsed = _parsed(content)
-    graph = parsed.subgraphs[0]
-    weighted = (o for o in graph.operators if _is_weighted(parsed, o))
+    file = parsed(content)
+    graph = file.subgraphs[0]
+    weighted = (o for o in graph.operators if _is_weighted(file, o))
     for name, operator in zip(weighted_layers(model), weighted, strict=True):
         if name not in biases or len(operator.inputs) <= _BIAS or operator.inputs[_BIAS] < 0:
             continue
         tensor = graph.tensors[operator.inputs[_BIAS]]
         if sum(other.buffer == tensor.buffer for other in graph.tensors) > 1:  # equal biases share one
-            tensor.buffer = len(parsed.buffers)
-            parsed.buffers.append(schema.BufferT())
+            tensor.buffer = len(file.buffers)
+            file.buffers.append(schema.BufferT())
         stored = np.rint(biases[name] / tensor.quantization.scale).astype("<i4")
-        parsed.buffers[tensor.buffer].data = np.frombuffer(stored.tobytes(), np.uint8)
-    return _packed(parsed)
+        file.buffers[tensor.buffer].data = np.frombuffer(stored.tobytes(), np.uint8)
+    return packed(file)
 
 
-def _is_weighted(parsed: Any, operator: Any) -> bool:
-    from ai_edge_litert import schema_py_generated as schema
-
-    code = parsed.operatorCodes[operator.opcodeIndex]
+def _is_weighted(file: Any, operator: Any) -> bool:
+    code = file.operatorCodes[operator.opcodeIndex]
     kinds = schema.BuiltinOperator
     return max(code.builtinCode, code.deprecatedBuiltinCode) in (
         kinds.CONV_2D,
@@ -173,7 +170,7 @@ def _activations(calibrated: bytes) -> Callable[[NDArray[np.uint8]], Mapping[str
 
 def _steps(content: bytes) -> list[Step]:
     """Return the operations of a file, each by the name of its output, as the quantizer calls it."""
-    graph = _parsed(content).subgraphs[0]
+    graph = parsed(content).subgraphs[0]
     return [
         Step(graph.tensors[o.outputs[0]].name.decode(), tuple(map(int, o.inputs)), tuple(map(int, o.outputs)))
         for o in graph.operators
@@ -182,23 +179,9 @@ def _steps(content: bytes) -> list[Step]:
 
 def _with_ranges(calibrated: bytes, ranges: Mapping[str, calibrating.Range]) -> bytes:
     """Return the calibrated file with the ranges of these tensors."""
-    model = _parsed(calibrated)
+    model = parsed(calibrated)
     for tensor in model.subgraphs[0].tensors:
         if tensor.name.decode() in ranges:
             low, high = ranges[tensor.name.decode()]
             tensor.quantization.min, tensor.quantization.max = np.array([low], np.float32), np.array([high], np.float32)
-    return _packed(model)
-
-
-def _packed(model: Any) -> bytes:
-    import flatbuffers
-
-    builder = flatbuffers.Builder(1024)
-    builder.Finish(model.Pack(builder), _MARK)
-    return bytes(builder.Output())
-
-
-def _parsed(content: bytes) -> Any:
-    from ai_edge_litert import schema_py_generated as schema
-
-    return schema.ModelT.InitFromPackedBuf(content, 0)
+    return packed(model)
