@@ -17,7 +17,8 @@ import pytest
 
 pytest.importorskip("optuna")
 
-from edgecnn import zoo
+from edgecnn import artifact, pipeline, zoo
+from edgecnn.artifact import Run
 from edgecnn.cli import choose
 from edgecnn.config import RunConfig
 from edgecnn.config.names import LAYERS
@@ -27,6 +28,7 @@ from edgecnn.search.study import Asked
 from edgecnn.search.trial import Outcome
 from tests import search_trials
 from tests.conftest import ROOT, Edgecnn
+from tests.test_pipeline import taught_config
 
 BASE = choose.settings("edge35k", data="digits", recipe="quick")
 DATA = SimpleNamespace(sha256="0" * 64, input_shape=(28, 28, 1))
@@ -232,6 +234,25 @@ if sys.argv[2] == "before-tell":  # the result of trial 2 is in the folder, and 
 with executor.local(2, executor.Limits()) as workers:
     driver.search(opened, workers, trials=8, run=search_trials.slow)
 """
+
+
+def test_a_trial_is_taught_by_the_teacher_that_the_search_was_given(tmp_path: Path) -> None:
+    config, teacher = taught_config(), Run(tmp_path / "teacher")
+    with pipeline.begin(config, teacher.root) as work:
+        pipeline.teach(work)
+        wanted = study.asked_for(config, work.data, objectives=("top1", "size_bytes"), teacher=True)
+    point = next(one for one in points(1) if (one["distillation"], one["block"]) == ("yes", "plain"))
+    point |= {"pruning": "none", "quantization": "ptq", "depth": 2, "filters": 8}
+    job = trial.Job(
+        number=0, point=point, config=space.configured(point, wanted.base, side=wanted.side, epochs=wanted.epochs),
+        objectives=wanted.objectives, timed=False, runtime="litert", data_sha256=wanted.data_sha256,
+        folder=tmp_path / "run", teacher=teacher.root,
+    )  # fmt: skip
+    outcome = trial.run(job)
+    assert outcome.state == "complete", outcome.reason
+    trained = artifact.read_record(tmp_path / "run" / "train" / "model.keras")
+    members = [artifact.read_record(teacher.teacher / str(number) / "model.keras").sha256 for number in range(2)]
+    assert list(trained.parents.values()) == members
 
 
 @pytest.mark.parametrize("moment", ["before-tell", "any"])
