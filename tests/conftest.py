@@ -3,6 +3,7 @@
 import fcntl
 import gzip
 import os
+import signal
 import struct
 import subprocess
 import sys
@@ -15,6 +16,12 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 RELEASED = ROOT / "models" / "edge35k"
 Edgecnn = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def pytest_configure() -> None:
+    # A shell's command in the background ignores Ctrl-C and hands that on to what it starts; here tests send it.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header() -> str:

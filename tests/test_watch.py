@@ -205,7 +205,10 @@ def test_ctrl_c_is_no_traceback(pyz: Path, tmp_path: Path) -> None:
     with subprocess.Popen([*map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         with (tmp_path / "endless.png").open("wb"):  # opened when the predictor opens it
             process.send_signal(signal.SIGINT)
-            assert process.communicate(timeout=TIMEOUT_S) == (b"", b"")
+            try:
+                assert process.communicate(timeout=TIMEOUT_S) == (b"", b"")
+            finally:
+                process.kill()  # it would wait for ever otherwise, and this test with it
         assert process.returncode == 130
 
 
