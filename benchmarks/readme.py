@@ -24,11 +24,9 @@ FIGURES = BENCHMARKS / "README.md"
 
 def main(arguments: list[str]) -> int:
     """Rewrite both pages and the pictures, or with --check exit 1 naming what is stale."""
-    texts = {page: page.read_text() for page in PARTS}
-    fresh = {page: _fresh(page, text) for page, text in texts.items()}
     if "--check" not in arguments:
-        for page, text in fresh.items():
-            page.write_text(text)
+        for page in PARTS:
+            page.write_text(_fresh(page))
         pareto.draw()
         return 0
     if changed := standings.changed():
@@ -43,19 +41,21 @@ def main(arguments: list[str]) -> int:
             file=sys.stderr,
         )
         return 1
-    stale = [f"{_name(page)}: {name}" for page, text in texts.items() for name in _stale(page, text)]
+    stale = [f"{_name(page)}: {name}" for page in PARTS for name in _stale(page)]
     if stale:
         print(f"{', '.join(stale)} differ from code and recorded results; run: make bench", file=sys.stderr)
     return int(bool(stale))
 
 
-def _fresh(page: Path, text: str) -> str:
+def _fresh(page: Path) -> str:
+    text = page.read_text()
     for name, part in PARTS[page].items():
         text = replaced(text, name, part(), page=page)
     return text
 
 
-def _stale(page: Path, text: str) -> list[str]:
+def _stale(page: Path) -> list[str]:
+    text = page.read_text()
     return [name for name, part in PARTS[page].items() if replaced(text, name, part(), page=page) != text]
 
 

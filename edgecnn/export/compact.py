@@ -23,13 +23,13 @@ def compact(content: bytes) -> bytes:
     """Return a .tflite file that computes the same as `content` and has fewer bytes."""
     model = parsed(content)
     model.description = model.metadata = model.metadataBuffer = None
-    buffers = [model.buffers[0]]  # the empty one, by convention
-    places: dict[int, int] = {}
-    for graph in model.subgraphs:
-        for tensor in graph.tensors:
-            tensor.name = short(tensor.name.decode()).encode()
-            tensor.buffer = _moved(model.buffers, tensor.buffer, buffers, places)
-    model.buffers = buffers
+    tensors = [tensor for graph in model.subgraphs for tensor in graph.tensors]
+    kept = sorted({tensor.buffer for tensor in tensors if _holds_anything(model.buffers[tensor.buffer])})
+    places = {old: new for new, old in enumerate(kept, 1)}  # 0 is the empty one, by convention
+    for tensor in tensors:
+        tensor.name = short(tensor.name.decode()).encode()
+        tensor.buffer = places.get(tensor.buffer, 0)
+    model.buffers = [model.buffers[0], *(model.buffers[place] for place in kept)]
     return packed(model)
 
 
@@ -39,15 +39,8 @@ def short(name: str) -> str:
     return parts[1] if len(parts) > 1 else name
 
 
-def _moved(old: list[Any], place: int, new: list[Any], places: dict[int, int]) -> int:
-    """Return where a buffer stands in `new`, put there if it holds anything."""
-    data = old[place].data
-    if data is None or not len(data):
-        return 0
-    if place not in places:
-        places[place] = len(new)
-        new.append(old[place])
-    return places[place]
+def _holds_anything(buffer: Any) -> bool:
+    return buffer.data is not None and len(buffer.data) > 0
 
 
 def parsed(content: bytes) -> Any:
