@@ -100,6 +100,12 @@ def test_a_ramp_as_long_as_the_training_is_refused() -> None:
         Pruning(initial_sparsity=0.0, final_sparsity=0.5, ramp_epochs=4, frequency=1, training=training)
 
 
+def test_a_network_that_learns_clothes_has_batch_norm_and_one_that_learns_digits_has_none() -> None:
+    clothes, digits = (configure(data=data, recipe="strong") for data in ("fashion-mnist", "mnist"))
+    assert (clothes.training.batch_norm, digits.training.batch_norm) == (True, False)
+    assert replace(clothes.training, batch_norm=False) == digits.training
+
+
 def test_a_teacher_of_clothes_sees_them_mirrored_and_one_of_digits_does_not() -> None:
     for recipe in ("strong", "strong-bn"):
         clothes, digits = (configure(data=data, recipe=recipe).teacher for data in ("fashion-mnist", "mnist"))

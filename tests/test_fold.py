@@ -29,6 +29,15 @@ def test_a_folded_network_says_the_same_without_batch_norm(arch: str) -> None:
     assert _tf.save_model(folded, suffix=".keras") == _tf.save_model(without_batch_norm(model), suffix=".keras")
 
 
+@pytest.mark.parametrize("arch", ["edge35k", "ds-cnn"])
+def test_batch_norm_serves_the_training_and_leaves_the_network_as_it_was(arch: str) -> None:
+    shape = {"input_shape": zoo.architecture(arch).shape, "classes": 10}
+    plain, normalized = (zoo.build(arch, **shape, batch_norm=on) for on in (False, True))
+    assert any(isinstance(layer, keras.layers.BatchNormalization) for layer in normalized.layers)
+    folded, expected = (without_batch_norm(model) for model in (normalized, plain))
+    assert [layer.get_config() for layer in folded.layers] == [layer.get_config() for layer in expected.layers]
+
+
 @pytest.mark.parametrize("arch", ["edge35k", "vgg4"])
 def test_what_cannot_be_folded_is_left_as_it_is(arch: str) -> None:
     """vgg4 normalizes behind the activation."""

@@ -78,6 +78,7 @@ class Training:
     augmentation: Augmentation | None = None
     optimizer: str = "adam"
     initializer: str = "glorot_uniform"  # of the hidden kernels of a network of the zoo
+    batch_norm: bool = False  # behind every convolution of such a network, to be folded into it at the end
 
     def __post_init__(self) -> None:
         check_at_least("epochs", self.epochs, 1)

@@ -66,6 +66,7 @@ def untrained(work: Workspace) -> Any:
         input_shape=work.data.input_shape,
         classes=len(work.data.labels),
         initializer=config.training.initializer,
+        batch_norm=config.training.batch_norm,
     )
 
 

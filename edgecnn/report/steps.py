@@ -48,6 +48,7 @@ def training_in_words(training: Mapping[str, Any]) -> str:
     averaged = said.pop("average_decay", None)
     words += [f"weights averaged with decay {averaged} in every epoch"] if averaged else []
     words += [f"images distorted ({_listed(distorted)})"] if distorted else []
+    words += ["batch normalization, folded at the end"] if said.pop("batch_norm", None) else []
     return ", ".join([*words, *([_listed(said)] if said else [])])
 
 

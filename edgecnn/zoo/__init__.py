@@ -65,11 +65,19 @@ def is_file(arch: str) -> bool:
     return arch.endswith(files.SUFFIXES) and not arch.startswith(LAYERS)
 
 
-def build(arch: str, *, input_shape: tuple[int, int, int], classes: int, initializer: str = "glorot_uniform") -> Any:
+def build(
+    arch: str,
+    *,
+    input_shape: tuple[int, int, int],
+    classes: int,
+    initializer: str = "glorot_uniform",
+    batch_norm: bool = False,
+) -> Any:
     """Return an untrained Keras model: float32 [N, H, W, C] in [0, 1] -> probabilities [N, classes].
 
-    `input_shape` is (height, width, channels). `initializer` draws the hidden kernels of a network of the zoo; one in
-    a file has its own. Raises `ConfigError` for an unknown name and for images that do not fit.
+    `input_shape` is (height, width, channels). `initializer` draws the hidden kernels of a network of the zoo, and
+    `batch_norm` puts batch normalization behind each of its convolutions; one in a file has its own. Raises
+    `ConfigError` for an unknown name and for images that do not fit.
     """
     if is_file(arch):
         return files.build(Path(arch), input_shape=input_shape, classes=classes)
@@ -80,4 +88,5 @@ def build(arch: str, *, input_shape: tuple[int, int, int], classes: int, initial
         input_shape=input_shape,
         classes=classes,
         initializer=initializer,
+        batch_norm=batch_norm,
     )

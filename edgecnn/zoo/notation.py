@@ -40,17 +40,26 @@ _TOKENS = {
 
 
 def network(
-    layers: str, *, name: str, input_shape: tuple[int, int, int], classes: int, initializer: str = "glorot_uniform"
+    layers: str,
+    *,
+    name: str,
+    input_shape: tuple[int, int, int],
+    classes: int,
+    initializer: str = "glorot_uniform",
+    batch_norm: bool = False,
 ) -> Any:
     """Return the untrained Keras model that `layers` describe, float32 [N, H, W, C] -> probabilities [N, classes].
 
-    It is Sequential unless it has residual blocks; `initializer` draws the hidden kernels. Every layer has a fixed
+    It is Sequential unless it has residual blocks; `initializer` draws the hidden kernels, and with `batch_norm` every
+    convolution is built as if it were marked ``n``. Every layer has a fixed
     name, because names reach the exported files and those must not depend on how many models a process has built.
     Raises `ConfigError` for images that are too small for it.
     """
     from edgecnn._tf import keras
 
     tokens = [_parsed(token) for token in layers.split()]
+    if batch_norm:
+        tokens = [(kind, part | {"normalized": "n"} if "normalized" in part else part) for kind, part in tokens]
     try:
         steps = _steps(tokens, keras.layers, initializer)
         steps.append(keras.layers.Dense(classes, activation="softmax", name="scores"))
