@@ -65,12 +65,14 @@ def trained(model: Any) -> Any:
     return model
 
 
-@pytest.mark.parametrize("build", [resnet8, ds_cnn, pooled_to_a_mean], ids=lambda build: build.__name__)
-def test_a_network_of_keras_is_exact(build: Callable[[], Any], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("build", "per_tensor"), [(resnet8, False), (ds_cnn, False), (ds_cnn, True), (pooled_to_a_mean, False)]
+)
+def test_a_network_of_keras_is_exact(build: Callable[[], Any], per_tensor: bool, tmp_path: Path) -> None:
     _tf.seed_everything(1)
     model = trained(build())
     images = np.random.default_rng(2).integers(0, 256, (16, *model.input_shape[1:]), np.uint8)
-    content = to_tflite(model, scheme="int8", representative_dataset=images)
+    content = to_tflite(model, scheme="int8", representative_dataset=images, per_tensor=per_tensor)
     assert_exact(content, tmp_path, kernels=("dense", "sparse"), count=4)
 
 

@@ -468,7 +468,7 @@ def test_a_quantized_recipe_is_not_quantized_again(copied_run: Path, edgecnn: Ed
         refused = edgecnn("export", copied_run, "--recipe", "pruned80-qat", "--format", form, "--scheme", "float32")
         assert refused.returncode == 2
         assert "the model was trained for int8" in refused.stderr
-    for options in (("--keep-float", "auto"), ("--keep-float", "conv1"), ("--bias-correction",)):
+    for options in (("--keep-float", "auto"), ("--keep-float", "conv1"), ("--bias-correction",), ("--per-tensor",)):
         refused = edgecnn("export", copied_run, "--recipe", "pruned80-qat", *options)
         assert (refused.returncode, refused.stderr.count("error: ")) == (2, 1)
         assert f"{options[0]} does not apply to a model that was trained for int8" in refused.stderr

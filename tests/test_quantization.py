@@ -143,9 +143,34 @@ def test_16_bits_are_not_clipped(fragile: Any, images: np.ndarray) -> None:
         to_tflite(fragile[0], scheme="int16x8", representative_dataset=images, calibration="mse")
 
 
-@pytest.mark.parametrize("option", [{"keep_float": ("conv",)}, {"keep_float": AUTO}, {"bias_correction": True}])
+@pytest.mark.parametrize("calibration", ["minmax", "mse"])
+@pytest.mark.parametrize("form", FORMS)
+def test_per_tensor_gives_a_kernel_one_scale(
+    form: str, calibration: str, fragile: Any, images: np.ndarray, tmp_path: Path
+) -> None:
+    keras = _tf.keras.layers
+    convolutions = [keras.Conv2D(8, 5, 2, activation="relu"), keras.DepthwiseConv2D(3), keras.Conv2D(6, 1)]
+    model = stack(*convolutions, keras.Flatten(), keras.Dense(4, name="scores"))
+    sizes = {}
+    for per_tensor in (False, True):
+        content = EXPORTERS[form](
+            model, scheme="int8", representative_dataset=images, calibration=calibration, per_tensor=per_tensor
+        )
+        sizes[per_tensor] = len(content)
+        scales = [kernel.scale.size for kernel in inspect.kernels_of(content, f".{form}") if kernel.scale is not None]
+        assert [count > 1 for count in scales] == [not per_tensor] * 4
+        got, expected = outputs(content, form, images, tmp_path), _tf.predict(model, images)
+        assert np.abs(got - expected).max() < 0.1 * np.ptp(expected)
+    assert sizes[True] < sizes[False]
+
+
+@pytest.mark.parametrize(
+    "option", [{"keep_float": ("conv",)}, {"keep_float": AUTO}, {"bias_correction": True}, {"per_tensor": True}]
+)
 def test_options_of_int8_are_refused_elsewhere(option: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match=r"export float32: --(keep-float|bias-correction) is for --scheme int8"):
+    with pytest.raises(
+        ConfigError, match=r"export float32: --(keep-float|bias-correction|per-tensor) is for --scheme int8"
+    ):
         Target("tflite", "float32", **option)
 
 

@@ -23,7 +23,8 @@ PAGES = {
 # MLPerf Tiny's as its reference implementation builds them; edgecnn's own.
 OTHERS = {
     "resnet8": 78_666, "ds-cnn": 24_908,
-    "edge25k": 25_578, "edge12k": 12_842, "edge4k": 4_458, "edge1k": 1_322, "residual31k": 31_698, "vgg4": 198_762,
+    "edge25k": 25_578, "edge12k": 12_842, "edge4k": 4_458, "edge4k-8kb": 4_402, "edge1k": 1_322, "residual31k": 31_698,
+    "vgg4": 198_762,
 }  # fmt: skip
 
 

@@ -41,6 +41,7 @@ class Asked:
     dynamic_batch: bool
     keep_float: str | None
     bias_correction: bool
+    per_tensor: bool
     out: Path | None
     data: str | None
     resize: str | None
@@ -96,6 +97,10 @@ def export(
     bias_correction: Annotated[
         bool, typer.Option("--bias-correction", help="int8: take off the biases what rounding shifts the outputs by.")
     ] = False,
+    per_tensor: Annotated[
+        bool,
+        typer.Option("--per-tensor", help="int8: one scale a kernel instead of one a filter: smaller, less exact."),
+    ] = False,
     out: Annotated[
         Path | None,
         typer.Option("--out", help="Folder for what belongs to no run. Default: export.", show_default=False),
@@ -125,6 +130,7 @@ def export(
         dynamic_batch=dynamic_batch,
         keep_float=keep_float,
         bias_correction=bias_correction,
+        per_tensor=per_tensor,
         out=out,
         data=data,
         resize=resize,
@@ -146,7 +152,7 @@ def to_bundle(
     """Return the exported file that a bundle of `model` is made of, exported where it must be, and its name."""
     values: dict[str, Any] = dict.fromkeys(field.name for field in fields(Asked))
     chosen = {"model": model, "format": "bundle", "scheme": scheme, "recipe": recipe, "model_format": model_format}
-    asked = Asked(**values | chosen | {"dynamic_batch": False, "bias_correction": False})
+    asked = Asked(**values | chosen | {"dynamic_batch": False, "bias_correction": False, "per_tensor": False})
     return _to_bundle(asked)
 
 
@@ -244,7 +250,11 @@ def _refuse_for_file(asked: Asked, why: str) -> None:
 
     given: dict[str, object] = {"--recipe": asked.recipe, "--data": asked.data, "--resize": asked.resize}
     choose.refuse({**given, "--data-dir": asked.data_dir}, "the file is exported as it is")
-    made_otherwise = {"--keep-float": asked.keep_float, "--bias-correction": asked.bias_correction or None}
+    made_otherwise = {
+        "--keep-float": asked.keep_float,
+        "--bias-correction": asked.bias_correction or None,
+        "--per-tensor": asked.per_tensor or None,
+    }
     choose.refuse({"--max-drop": asked.max_drop, "--calibration-images": asked.calibration_images}, why)
     choose.refuse({"--calibration": asked.calibration, **made_otherwise}, why)
 
@@ -281,7 +291,12 @@ def _target(asked: Asked) -> Target:
 
     kept = tuple(name.strip() for name in asked.keep_float.split(",")) if asked.keep_float else ()
     target = pipeline.Target(
-        asked.format, asked.scheme, asked.dynamic_batch, keep_float=kept, bias_correction=asked.bias_correction
+        asked.format,
+        asked.scheme,
+        asked.dynamic_batch,
+        keep_float=kept,
+        bias_correction=asked.bias_correction,
+        per_tensor=asked.per_tensor,
     )
     if asked.scheme not in CALIBRATED:
         choose.refuse({"--calibration": asked.calibration}, f"{asked.scheme} has no ranges to set")

@@ -1,4 +1,4 @@
-"""Keras -> ONNX: float32 through tf2onnx, int8 as QDQ with per-channel weights through ONNX Runtime's quantizer.
+"""Keras -> ONNX: float32 through tf2onnx, int8 as QDQ through ONNX Runtime's quantizer.
 
 Both take float32 [N, H, W, C] in [0, 1] named ``pixels``. int8 is stored unsigned, with 128 for a weight of zero: with
 signed weights ONNX Runtime adds up pairs of products in 16 bits on x86 without VNNI, where they saturate, and the same
@@ -34,11 +34,13 @@ def to_onnx(
     dynamic_batch: bool = False,
     calibration: str = "minmax",
     keep_float: Sequence[str] = (),
+    per_tensor: bool = False,
 ) -> bytes:
     """Return the ONNX file for a Keras model that takes float32 [N, H, W, C] in [0, 1].
 
     `scheme` is float32 or int8; int8 needs `representative_dataset`, uint8 [N, H, W, C] from the training data.
-    `calibration` is one of `config.CALIBRATIONS`; the layers named in `keep_float` are left out of int8.
+    `calibration` is one of `config.CALIBRATIONS`; the layers named in `keep_float` are left out of int8. Each filter
+    has a scale of its own, with `per_tensor` each kernel has one.
     Batch 1, or any batch size with `dynamic_batch`. The same model gives the same bytes.
     """
     if scheme not in SCHEMES["onnx"]:
@@ -49,7 +51,7 @@ def to_onnx(
     exported = _float32(model, batch=None if dynamic_batch else 1)
     if scheme == "int8":
         left_out = [step.name for step in steps_of(keep_float, model, _steps(exported))]
-        exported = _quantized(exported, representative_dataset, calibration, left_out)
+        exported = _quantized(exported, representative_dataset, calibration, left_out, per_tensor)
     return bytes(exported.SerializeToString(deterministic=True))
 
 
@@ -80,7 +82,7 @@ def _float32(model: Any, *, batch: int | None) -> Any:
     return _with_stable_names(converted)
 
 
-def _quantized(exported: Any, images: Any, calibration: str, left_out: list[str]) -> Any:
+def _quantized(exported: Any, images: Any, calibration: str, left_out: list[str], per_tensor: bool) -> Any:
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
@@ -102,7 +104,7 @@ def _quantized(exported: Any, images: Any, calibration: str, left_out: list[str]
             target,
             Calibration(),
             quant_format=QuantFormat.QDQ,
-            per_channel=True,
+            per_channel=not per_tensor,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QUInt8,
             nodes_to_exclude=left_out,

@@ -33,13 +33,15 @@ def to_tflite(
     quantization_aware: bool = False,
     calibration: str = "minmax",
     keep_float: Sequence[str] = (),
+    per_tensor: bool = False,
 ) -> bytes:
     """Return the TFLite file for a Keras model that takes float32 [N, H, W, C] in [0, 1].
 
     `scheme` is float32, float16 (weights stored as float16), dynamic (int8 weights, float activations), int8
     (full integer) or int16x8. The last two need `representative_dataset`, uint8 [N, H, W, C] from the training data,
     unless the model is `quantization_aware` and carries its ranges. `calibration` is one of `config.CALIBRATIONS`;
-    the layers named in `keep_float` are left out of int8. The same model gives the same bytes.
+    the layers named in `keep_float` are left out of int8. Each filter has a scale of its own, with `per_tensor` each
+    kernel has one: fewer bytes, larger steps. The same model gives the same bytes.
     """
     if scheme not in SCHEMES["tflite"]:
         raise unknown("scheme for tflite", scheme, SCHEMES["tflite"])
@@ -51,8 +53,10 @@ def to_tflite(
     if calibrated:
         converter.target_spec.supported_ops = [_INTEGER_OPERATIONS[scheme]]
         converter.representative_dataset = _generator(representative_dataset)
+        converter._experimental_disable_per_channel = per_tensor
     if calibrated and scheme == "int8" and (calibration != "minmax" or keep_float):
-        return compact(_quantized_as_told(converter, model, representative_dataset, calibration, keep_float))
+        told = _quantized_as_told(converter, model, representative_dataset, calibration, keep_float, per_tensor)
+        return compact(told)
     return compact(_convert(converter))
 
 
@@ -93,7 +97,12 @@ def _generator(images: NDArray[np.uint8] | None) -> Callable[[], Iterator[list[N
 
 
 def _quantized_as_told(
-    converter: Any, model: Any, images: NDArray[np.uint8] | None, calibration: str, keep_float: Sequence[str]
+    converter: Any,
+    model: Any,
+    images: NDArray[np.uint8] | None,
+    calibration: str,
+    keep_float: Sequence[str],
+    per_tensor: bool,
 ) -> bytes:
     """Return the int8 file with ranges and float layers as told, through the converter's own two steps.
 
@@ -110,6 +119,7 @@ def _quantized_as_told(
         return bytes(
             mlir_quantize(
                 calibrated,
+                disable_per_channel=per_tensor,
                 input_data_type=tf.uint8,
                 output_data_type=tf.float32 if keep_float else tf.int8,
                 denylisted_nodes=left_out,

@@ -31,6 +31,7 @@ class Target:
     dynamic_batch: bool = False
     keep_float: tuple[str, ...] = ()  # layers left out of int8, or `AUTO`
     bias_correction: bool = False
+    per_tensor: bool = False  # one scale a kernel, instead of one a filter
 
     def __post_init__(self) -> None:
         if self.form not in SCHEMES:
@@ -39,9 +40,18 @@ class Target:
             raise unknown(f"scheme for {self.form}", self.scheme, SCHEMES[self.form])
         if self.dynamic_batch and self.form == "tflite":
             raise ConfigError("export tflite: a TFLite file has one batch size; --dynamic-batch is for --format onnx")
-        for option, value in {"--keep-float": self.keep_float, "--bias-correction": self.bias_correction}.items():
+        for option, value in self.of_int8.items():
             if value and self.scheme != "int8":
                 raise ConfigError(f"export {self.scheme}: {option} is for --scheme int8; leave it out")
+
+    @property
+    def of_int8(self) -> dict[str, object]:
+        """What int8 alone has, by its option."""
+        return {
+            "--keep-float": self.keep_float,
+            "--bias-correction": self.bias_correction,
+            "--per-tensor": self.per_tensor,
+        }
 
     @property
     def file(self) -> str:
@@ -70,6 +80,8 @@ class Target:
             settings["keep_float"] = list(self.keep_float)
         if self.bias_correction:
             settings["bias_correction"] = True
+        if self.per_tensor:
+            settings["per_tensor"] = True
         return settings
 
 
@@ -88,6 +100,7 @@ def converted(model: Any, target: Target, work: Workspace) -> bytes:
         options["representative_dataset"] = calibration_images(work, exporting.calibration_images)
         options["calibration"] = exporting.calibration
         options["keep_float"] = target.keep_float
+        options["per_tensor"] = target.per_tensor
     if target.form == "tflite":
         content = to_tflite(model, quantization_aware=qat, **options)
     else:
@@ -102,7 +115,7 @@ def refuse_for_qat(target: Target) -> None:
         raise ConfigError(
             f"export {target.file}: the model was trained for int8; pass --scheme int8, or export its float parent"
         )
-    for option, value in {"--keep-float": target.keep_float, "--bias-correction": target.bias_correction}.items():
+    for option, value in target.of_int8.items():
         if value:
             raise ConfigError(
                 f"export {target.file}: {option} does not apply to a model that was trained for int8; "

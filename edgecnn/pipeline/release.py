@@ -177,6 +177,8 @@ def _export_flags(record: Record, usual: Exporting) -> list[str]:
         flags.append(f"--calibration {method}")
     if settings.get("bias_correction"):
         flags.append("--bias-correction")
+    if settings.get("per_tensor"):
+        flags.append("--per-tensor")
     if (drop_pp := record.metrics.get("drop_pp", 0)) > usual.max_drop_pp:
         flags.append(f"--max-drop {drop_pp:g}")
     return flags
