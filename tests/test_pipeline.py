@@ -539,7 +539,7 @@ def test_a_card_names_every_command_and_the_seeds(copied_run: Path, tmp_path: Pa
     recipe = prune(work, method="structured", sparsity=0.5)
     for form in ("tflite", "onnx"):
         for scheme in ("float32", "int8"):
-            export(work, recipe=recipe, target=Target(form, scheme))
+            export(work, recipe=recipe, target=Target(form, scheme, per_tensor=scheme == "int8"))
     exports = copied_run / "export" / recipe
     rows = [
         {
@@ -559,11 +559,13 @@ def test_a_card_names_every_command_and_the_seeds(copied_run: Path, tmp_path: Pa
     for command in (
         "edgecnn train --data digits --arch edge35k --recipe quick --seed 0 --out runs/small",
         "edgecnn prune runs/small --method structured --sparsity 0.5",
-        "edgecnn export runs/small --recipe structured50 --format onnx --scheme int8 --calibration-images 20",
+        "edgecnn export runs/small --recipe structured50 --format onnx --scheme int8 "
+        "--calibration-images 20 --per-tensor",
         "edgecnn bench runs/small",
         "edgecnn release runs/small --name small --recipe structured50",
     ):
         assert f"    {command}\n" in card
+    assert "scales of `int8.tflite` | one a kernel" in card
     assert "9,712 parameters, by structured pruning" in card
     assert "| mean | 98.000 | 97.000 | 96.000 |" in card
 

@@ -153,13 +153,15 @@ def _facts(records: Mapping[str, Record], made: Made, bench: dict[str, Any]) -> 
 
 
 def _quantization(records: Mapping[str, Record]) -> Iterator[tuple[str, str]]:
-    """Yield where the int8 ranges of each file come from."""
+    """Yield where the int8 ranges of each file come from, and which weights share a scale."""
     for file, record in records.items():
         if record.scheme != "int8":
             continue
         learned = file.endswith(".tflite") and "model.keras" not in record.parents
         images = f"set by {record.settings['calibration_images']} training images, classes in equal share"
         yield f"ranges of `{file}`", "those that training for int8 arrived at" if learned else images
+        if record.settings.get("per_tensor"):
+            yield f"scales of `{file}`", "one a kernel (`--per-tensor`), instead of one a filter"
 
 
 def _inputs(records: Mapping[str, Record]) -> Iterator[str]:
