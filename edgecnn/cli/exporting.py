@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -38,10 +38,10 @@ class Asked:
     format: str
     scheme: str
     recipe: str | None
-    dynamic_batch: bool
+    dynamic_batch: bool = False
     keep_float: str | None
-    bias_correction: bool
-    per_tensor: bool
+    bias_correction: bool = False
+    per_tensor: bool = False
     out: Path | None
     data: str | None
     resize: str | None
@@ -150,10 +150,9 @@ def to_bundle(
     model: Path | None, *, scheme: str, recipe: str | None = None, model_format: str | None = None
 ) -> tuple[Path, str]:
     """Return the exported file that a bundle of `model` is made of, exported where it must be, and its name."""
-    values: dict[str, Any] = dict.fromkeys(field.name for field in fields(Asked))
+    values: dict[str, Any] = dict.fromkeys(field.name for field in fields(Asked) if field.default is MISSING)
     chosen = {"model": model, "format": "bundle", "scheme": scheme, "recipe": recipe, "model_format": model_format}
-    asked = Asked(**values | chosen | {"dynamic_batch": False, "bias_correction": False, "per_tensor": False})
-    return _to_bundle(asked)
+    return _to_bundle(Asked(**values | chosen))
 
 
 def _exported(asked: Asked) -> Path:

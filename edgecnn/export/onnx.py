@@ -40,8 +40,8 @@ def to_onnx(
 
     `scheme` is float32 or int8; int8 needs `representative_dataset`, uint8 [N, H, W, C] from the training data.
     `calibration` is one of `config.CALIBRATIONS`; the layers named in `keep_float` are left out of int8. Each filter
-    has a scale of its own, with `per_tensor` each kernel has one.
-    Batch 1, or any batch size with `dynamic_batch`. The same model gives the same bytes.
+    has a scale of its own, with `per_tensor` each kernel has one. Batch 1, or any batch size with `dynamic_batch`. The
+    same model gives the same bytes.
     """
     if scheme not in SCHEMES["onnx"]:
         raise unknown("scheme for onnx", scheme, SCHEMES["onnx"])

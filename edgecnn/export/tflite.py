@@ -55,8 +55,7 @@ def to_tflite(
         converter.representative_dataset = _generator(representative_dataset)
         converter._experimental_disable_per_channel = per_tensor
     if calibrated and scheme == "int8" and (calibration != "minmax" or keep_float):
-        told = _quantized_as_told(converter, model, representative_dataset, calibration, keep_float, per_tensor)
-        return compact(told)
+        return compact(_quantized_as_told(converter, model, representative_dataset, calibration, keep_float))
     return compact(_convert(converter))
 
 
@@ -97,12 +96,7 @@ def _generator(images: NDArray[np.uint8] | None) -> Callable[[], Iterator[list[N
 
 
 def _quantized_as_told(
-    converter: Any,
-    model: Any,
-    images: NDArray[np.uint8] | None,
-    calibration: str,
-    keep_float: Sequence[str],
-    per_tensor: bool,
+    converter: Any, model: Any, images: NDArray[np.uint8] | None, calibration: str, keep_float: Sequence[str]
 ) -> bytes:
     """Return the int8 file with ranges and float layers as told, through the converter's own two steps.
 
@@ -119,7 +113,7 @@ def _quantized_as_told(
         return bytes(
             mlir_quantize(
                 calibrated,
-                disable_per_channel=per_tensor,
+                disable_per_channel=converter._experimental_disable_per_channel,
                 input_data_type=tf.uint8,
                 output_data_type=tf.float32 if keep_float else tf.int8,
                 denylisted_nodes=left_out,

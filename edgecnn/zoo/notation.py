@@ -51,9 +51,9 @@ def network(
     """Return the untrained Keras model that `layers` describe, float32 [N, H, W, C] -> probabilities [N, classes].
 
     It is Sequential unless it has residual blocks; `initializer` draws the hidden kernels, and with `batch_norm` every
-    convolution is built as if it were marked ``n``. Every layer has a fixed
-    name, because names reach the exported files and those must not depend on how many models a process has built.
-    Raises `ConfigError` for images that are too small for it.
+    convolution is built as if it were marked ``n``. Every layer has a fixed name, because names reach the exported
+    files and those must not depend on how many models a process has built. Raises `ConfigError` for images that are too
+    small for it.
     """
     from edgecnn._tf import keras
 
