@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecnn.device.contract import BGR, LOGITS, NCHW, NHWC, Contract, softmax, unit
 from edgecnn.device.runtimes.quiet import quiet
 from edgecnn.errors import ArtifactError
 
@@ -45,6 +46,7 @@ __all__ = [
     "keras",
     "load_model",
     "mlir_quantize",
+    "network_input",
     "predict",
     "quiet",
     "save_model",
@@ -52,8 +54,12 @@ __all__ = [
     "tf",
     "tflite_schema",
     "tfmot",
+    "unit_tensor",
     "weight_counts",
 ]
+
+
+_UNIT = unit(np.arange(256, dtype=np.uint8))
 
 
 def seed_everything(seed: int) -> None:
@@ -96,13 +102,30 @@ def load_model(path: Path) -> Any:
         ) from None
 
 
-def predict(model: Any, images: NDArray[np.uint8], *, batch_size: int = 512) -> NDArray[np.float32]:
-    """Return the class probabilities [N, classes] of uint8 images [N, H, W, C], scaled to [0, 1] on the way in."""
+def predict(model: Any, images: NDArray[np.uint8], contract: Contract, *, batch_size: int = 512) -> NDArray[np.float32]:
+    """Return the class probabilities [N, classes] of images uint8 [N, H, W, C], given as the `contract` says."""
     parts = [
-        model(images[i : i + batch_size].astype(np.float32) / np.float32(255), training=False).numpy()
+        model(contract.network_input(images[i : i + batch_size]), training=False).numpy()
         for i in range(0, len(images), batch_size)
     ]
-    return np.concatenate(parts).astype(np.float32)
+    scores = np.concatenate(parts).astype(np.float32)
+    return softmax(scores) if contract.scores == LOGITS else scores
+
+
+def unit_tensor(pixels: Any) -> Any:
+    """Return a tensor of pixels 0..255 as 0..1, float32: the very numbers of `contract.unit`."""
+    return tf.gather(_UNIT, tf.cast(pixels, tf.int32))
+
+
+def network_input(values: Any, contract: Contract) -> Any:
+    """Return a tensor of pixels as 0..1 [N, H, W, C], red first, as what a network of this contract takes."""
+    if not contract.is_unit:
+        values = (values - tf.constant(contract.ordered(contract.mean))) / tf.constant(contract.ordered(contract.std))
+    if contract.channels == BGR:
+        values = values[..., ::-1]
+    if contract.layout == NCHW:
+        values = tf.transpose(values, (0, 3, 1, 2))
+    return values if contract.layout in (NHWC, NCHW) else tf.reshape(values, (-1, *contract.tensor_shape))
 
 
 def weight_counts(model: Any) -> tuple[int, int]:

@@ -25,9 +25,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from edgecnn.device.contract import SCHEMA, Contract, from_dict, of_first_schema
+from edgecnn.device.errors import DeviceError
 from edgecnn.errors import ArtifactError, StorageError
 
-SCHEMA = 1
+# Where records of schema 1 stated their input. A `predict.pyz` of that time compares it, and so prints this.
+_FOR_OLD_READERS = "a contract of schema 2; make predict.pyz anew: edgecnn export --format pyz"
 EXPORT_SUFFIXES = (".tflite", ".onnx")
 MODEL_SUFFIXES = (".keras", ".h5", *EXPORT_SUFFIXES, ".c", ".h", ".so")
 RELEASED_QAT = "qat.h5"  # the model trained for int8 in a released folder, beside its float parent, model.keras
@@ -50,11 +53,11 @@ _RECORDED_LIBRARIES = (
 class Record:
     """What an artifact is, where it came from and how it did.
 
-    `parents` maps each parent's path, relative to the artifact's folder, to its sha256. `input` says what the
-    pixels 0..255 become before the network sees them.
+    `parents` maps each parent's path, relative to the artifact's folder, to its sha256. `contract` says what the
+    network takes for a picture, and what its scores are.
     """
 
-    stage: str  # train, compress or export
+    stage: str  # train, compress, export or adopt
     recipe: str
     scheme: str
     artifact: str  # file name, relative to the record's folder
@@ -67,14 +70,23 @@ class Record:
     seed: int
     settings: dict[str, Any]
     data: dict[str, Any]  # name and sha256 of the data set, validation_fraction, split_seed
-    labels: list[str]
-    input: dict[str, Any]  # shape, dtype and the range that pixels 0..255 map to
+    contract: Contract
     metrics: dict[str, Any]
     decision: dict[str, Any] = field(default_factory=dict)  # of an export: when to trust it (`device.decision`)
     versions: dict[str, str] = field(default_factory=lambda: library_versions())
     commit: str | None = field(default_factory=lambda: source_commit())
     host: dict[str, str] = field(default_factory=lambda: host())
     schema: int = SCHEMA
+
+    @property
+    def labels(self) -> list[str]:
+        """The names of the classes, in the order of the scores."""
+        return list(self.contract.labels)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as its file holds it; `record_from` reads it back."""
+        values = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
+        return {**values, "contract": self.contract.as_dict(), "input": _FOR_OLD_READERS}
 
 
 @dataclass(frozen=True)
@@ -306,7 +318,7 @@ def sweep(directory: Path) -> None:
 
 def write_record(artifact: Path, record: Record) -> None:
     """Write the record beside `artifact`, as JSON with stable key order."""
-    write_atomic(record_path(artifact), json.dumps(dataclasses.asdict(record), indent=1) + "\n")
+    write_atomic(record_path(artifact), json.dumps(record.as_dict(), indent=1) + "\n")
 
 
 def read_record(artifact: Path) -> Record:
@@ -318,7 +330,7 @@ def read_record(artifact: Path) -> Record:
         raise ArtifactError(f"{artifact}: no record {path.name} beside it; the stage is not complete") from None
     except (OSError, ValueError, RecursionError) as error:
         raise ArtifactError(f"{path}: not a readable record ({error}); restore it or make the artifact again") from None
-    return _record_from(values, path)
+    return record_from(values, where=path)
 
 
 def checked(artifact: Path) -> Record:
@@ -362,8 +374,7 @@ def verify(directory: Path) -> Iterator[tuple[Path, str | None]]:
 _FIELDS: dict[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("stage", "recipe", "scheme", "artifact", "sha256"), str),
     **dict.fromkeys(("size_bytes", "gzip_bytes", "parameters", "nonzero_parameters", "seed"), int),
-    **dict.fromkeys(("parents", "settings", "data", "input", "metrics", "decision", "versions", "host"), dict),
-    "labels": list,
+    **dict.fromkeys(("parents", "settings", "data", "metrics", "decision", "versions", "host"), dict),
     "commit": (str, type(None)),
 }
 
@@ -427,24 +438,34 @@ def _fsync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
-def _record_from(values: Any, path: Path) -> Record:
-    if not isinstance(values, dict) or values.get("schema") != SCHEMA:
-        raise ArtifactError(f"{path}: not a record of schema {SCHEMA}; made by another version of edgecnn?")
+def record_from(values: Any, *, where: Path) -> Record:
+    """Return the record that JSON of schema 1 or 2 holds; raises `ArtifactError` for anything else."""
+    if not isinstance(values, dict) or values.get("schema") not in range(1, SCHEMA + 1):
+        found = values.get("schema") if isinstance(values, dict) else None
+        newer = isinstance(found, int) and found > SCHEMA
+        remedy = "install a newer edgecnn" if newer else "restore it or make the artifact again"
+        raise ArtifactError(f"{where}: a record of schema {found!r:.20}; expected 1 to {SCHEMA}; {remedy}")
     try:
-        record = Record(**values)
-    except TypeError as error:
-        raise ArtifactError(f"{path}: not a complete record ({error}); make the artifact again") from None
+        record = Record(**_in_second_schema(values))
+    except (TypeError, KeyError, AttributeError, DeviceError) as error:
+        raise ArtifactError(f"{where}: not a complete record ({error}); make the artifact again") from None
     for name, kind in _FIELDS.items():
         if not isinstance(getattr(record, name), kind):
             raise ArtifactError(
-                f"{path}: {name} is {getattr(record, name)!r:.60}; restore it or make the artifact again"
+                f"{where}: {name} is {getattr(record, name)!r:.60}; restore it or make the artifact again"
             )
-    texts = [*record.parents.values(), *record.labels, record.data.get("name"), record.data.get("sha256")]
+    texts = [*record.parents.values(), record.data.get("name"), record.data.get("sha256")]
     if not all(isinstance(text, str) for text in texts):
-        raise ArtifactError(
-            f"{path}: parents, labels or data hold what is no text; restore it or make the artifact again"
-        )
+        raise ArtifactError(f"{where}: parents or data hold what is no text; restore it or make the artifact again")
     return record
+
+
+def _in_second_schema(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of `Record` for what a record holds."""
+    others = {name: value for name, value in values.items() if name not in ("labels", "input", "contract", "schema")}
+    if values["schema"] == 1:
+        return others | {"contract": of_first_schema(values["input"], values["labels"])}
+    return others | {"contract": from_dict(values["contract"])}
 
 
 def _is_record(path: Path) -> bool:

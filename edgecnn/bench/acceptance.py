@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecnn.bench.accuracy import calibration_curve, expected_calibration_error
+from edgecnn.device.contract import LOGITS, PROBABILITIES, Contract
 from edgecnn.device.trust.decision import Decision, calibrated, reasons_to_refuse, typicality
 from edgecnn.device.trust.stats import counts_of
 from edgecnn.device.trust.typicality import Layer, packed
@@ -22,13 +23,15 @@ _UNSURE = 0.15  # of what is refused, at most, for a low probability; the rest f
 _FLOORS = tuple(2.0**-n for n in range(8, 26, 2))  # from an integer model's step to the last bit below 1 of float32
 
 
-def fitted(probabilities: Floats, labels: NDArray[np.int64]) -> Decision:
+def fitted(probabilities: Floats, labels: NDArray[np.int64], *, scores: str = PROBABILITIES) -> Decision:
     """Return temperature and floor with the least negative log likelihood of `labels` [N], and no rule.
 
     An integer model's 0 is anything below half a step of 1/256: what it stands for is fitted too. Golden section on the
-    log of the temperature, for each floor tried: the likelihood has one maximum in it.
+    log of the temperature, for each floor tried: the likelihood has one maximum in it. The softmax of logits has no
+    steps, and so no floor.
     """
-    tried = [_with_best_temperature(probabilities, labels, floor) for floor in _FLOORS]
+    floors = (0.0,) if scores == LOGITS else _FLOORS
+    tried = [_with_best_temperature(probabilities, labels, floor) for floor in floors]
     return min(tried, key=lambda both: both[0])[1]
 
 
@@ -67,11 +70,11 @@ class Applied:
     accepted: NDArray[np.bool_]
 
 
-def applied(decision: Decision, probabilities: Floats, pixels: NDArray[np.uint8], names: Sequence[str]) -> Applied:
+def applied(decision: Decision, probabilities: Floats, pixels: NDArray[np.uint8], contract: Contract) -> Applied:
     """Return what a decision makes of a network's probabilities [N, classes] of images uint8 [N, H, W, C]."""
     sure = calibrated(probabilities, decision)
     parts = [slice(start, start + _AT_ONCE) for start in range(0, len(pixels), _AT_ONCE)]
-    reasons = [reason for part in parts for reason in reasons_to_refuse(pixels[part], sure[part], names, decision)]
+    reasons = [reason for part in parts for reason in reasons_to_refuse(pixels[part], sure[part], contract, decision)]
     return Applied(sure, np.array([not reason for reason in reasons]))
 
 
@@ -80,10 +83,10 @@ def described(
     probabilities: Floats,
     labels: NDArray[np.int64],
     pixels: NDArray[np.uint8],
-    names: Sequence[str],
+    contract: Contract,
 ) -> dict[str, Any]:
     """Return what a record keeps of a decision, with how it does on the validation images that it was fitted to."""
-    plain, both = Decision(floor=decision.floor), applied(decision, probabilities, pixels, names)
+    plain, both = Decision(floor=decision.floor), applied(decision, probabilities, pixels, contract)
     sure, accepted = both.probabilities, both.accepted
     means = pixels.reshape(len(pixels), -1).mean(axis=1)
     seen = counts_of(means, sure.max(axis=1).astype(np.float64), ~accepted)
@@ -134,7 +137,7 @@ def coverage_curve(probabilities: Floats, labels: NDArray[np.int64]) -> list[Cov
 
 def _with_best_temperature(probabilities: Floats, labels: NDArray[np.int64], floor: float) -> tuple[float, Decision]:
     """Return the least negative log likelihood for a floor, and its decision."""
-    logs = np.log(np.maximum(probabilities, floor).astype(np.float64))
+    logs = np.log(np.maximum(probabilities, max(floor, 1e-30)).astype(np.float64))
     of_truth = logs[np.arange(len(labels)), labels].mean()
 
     def loss(temperature: float) -> float:

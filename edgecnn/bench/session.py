@@ -17,6 +17,7 @@ from PIL import Image
 from edgecnn.bench.latency import Latency
 from edgecnn.bench.place import Place, here
 from edgecnn.bench.subject import RefusedError, Subject, SubjectError
+from edgecnn.device.contract import Contract
 from edgecnn.device.files import C_LIBRARY
 
 
@@ -65,6 +66,7 @@ class Measurement:
     runtime: str
     error: str | None = None
     library: Path | None = None
+    contract: Contract | None = None
     unclassified: str | None = None
     cold_start_ms: float | None = None
     cpu_s: float = 0.0  # that its process took
@@ -76,21 +78,19 @@ class Measurement:
     rounds: list[Latency] = field(default_factory=list)
     end_to_end: list[Latency] = field(default_factory=list)
 
-    def classifies(self, images: NDArray[np.uint8], classes: int) -> bool:
-        """Return whether the model takes such images one by one and scores `classes` classes."""
-        if len(self.inputs) != 1 or len(self.outputs) != 1:
-            return False
-        shape, scores = list(self.inputs[0]["shape"]), list(self.outputs[0]["shape"])
-        one_by_one = shape[:1] in ([1], [-1]) and scores[:1] in ([1], [-1])
-        return one_by_one and shape[1:] == list(images.shape[1:]) and scores[1:] == [classes]
+    def classifies(self, images: NDArray[Any], classes: int) -> bool:
+        """Return whether the model takes such images, or arrays of its own input, and scores `classes` classes."""
+        contract = self.contract
+        return contract is not None and images.shape[1:] == contract.shape and len(contract.labels) == classes
 
 
 def measure(
     candidates: Sequence[tuple[Path, str]],
     setting: Setting,
     *,
-    images: NDArray[np.uint8] | None,
+    images: NDArray[Any] | None,
     classes: int,
+    contracts: Mapping[Path, Contract | None],
     libraries: Mapping[Path, Path | str] | None = None,
     place: Place | None = None,
     observe: Callable[[int, int], None],
@@ -98,12 +98,13 @@ def measure(
 ) -> list[Measurement]:
     """Return a measurement per (model, runtime); one that cannot be loaded or dies has an `error` and no figures.
 
-    `images` (uint8 [N, H, W, C]) are classified where they fit the model. `libraries` are those of the models in C,
+    `images` (uint8 [N, H, W, C], or a network's own inputs) are classified where they fit a model by its contract in
+    `contracts`, which has None for what is no classifier. `libraries` are those of the models in C,
     which the runtime c takes, or why there is none. `place` is where they are measured, by default here; where times
     mean nothing, none are taken. `observe` is called with (steps done,
     steps in all), `on_prepared` when all models have been loaded and none is timed yet: it may raise.
     """
-    measurements = [_candidate(model, runtime, libraries or {}) for model, runtime in candidates]
+    measurements = [_candidate(model, runtime, libraries or {}, contracts[model]) for model, runtime in candidates]
     a_round = [*[_take_turn] * setting.effort.turns, _end_round]
     place = place or here(look_s=0)
     steps = [_prepare, *(a_round * setting.effort.rounds if place.has_timings else [])]
@@ -120,11 +121,13 @@ def measure(
     return measurements
 
 
-def _candidate(model: Path, runtime: str, libraries: Mapping[Path, Path | str]) -> Measurement:
+def _candidate(
+    model: Path, runtime: str, libraries: Mapping[Path, Path | str], contract: Contract | None
+) -> Measurement:
     found = libraries.get(model) if runtime == C_LIBRARY else None
     if isinstance(found, str):
-        return Measurement(model, runtime, error=found)
-    return Measurement(model, runtime, library=found)
+        return Measurement(model, runtime, error=found, contract=contract)
+    return Measurement(model, runtime, library=found, contract=contract)
 
 
 class _Scene:
@@ -135,7 +138,7 @@ class _Scene:
         folder: Path,
         setting: Setting,
         stack: ExitStack,
-        images: NDArray[np.uint8] | None,
+        images: NDArray[Any] | None,
         classes: int,
         place: Place,
     ) -> None:
@@ -146,8 +149,10 @@ class _Scene:
         self.subjects: dict[int, Subject] = {}
         if images is not None:
             np.save(self.images_file, images)
-            _save_photo(images, self.photo)
-            self.images_there, self.photo_there = place.put(self.images_file), place.put(self.photo)
+            self.images_there = place.put(self.images_file)
+            if images.dtype == np.uint8:
+                _save_photo(images, self.photo)
+                self.photo_there = place.put(self.photo)
             self.answer_file.touch()
             self.answer_there = place.put(self.answer_file)
 
@@ -160,6 +165,7 @@ class _Scene:
             pin=setting.pin,
             shape=setting.shape,
             library=measurement.library,
+            contract=measurement.contract,
             place=self.place,
         )
 
@@ -223,7 +229,7 @@ def _end_round(measurement: Measurement, scene: _Scene) -> None:
     subject, effort = scene.subjects[id(measurement)], scene.setting.effort
     measurement.rounds.append(Latency(**subject.ask("end_round")))
     measurement.cpu_s = subject.ask("cpu")["cpu_s"]
-    if measurement.probabilities is not None:
+    if measurement.probabilities is not None and measurement.contract is not None and measurement.contract.is_picture:
         with suppress(RefusedError):  # its scores are no probabilities: it predicts nothing
             answer = subject.ask("end_to_end", image=scene.photo_there, runs=20, seconds=effort.seconds / 4)
             measurement.end_to_end.append(Latency(**answer))

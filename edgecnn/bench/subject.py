@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from edgecnn.bench.place import Place, here
+from edgecnn.device.contract import Contract
 
 START_TIMEOUT_S = 120
 ANSWER_TIMEOUT_S = 600  # over what a command is asked to take; ten thousand images of a slow model
@@ -42,11 +43,14 @@ class Subject:
         pin: Sequence[int] | None = None,
         shape: Sequence[int] | None = None,
         library: Path | None = None,
+        contract: Contract | None = None,
         place: Place | None = None,
     ) -> None:
         place = place or here(look_s=0)
         options = {"model": place.put(model), "runtime": runtime, "threads": threads, "pin": pin, "shape": shape}
         options["library"] = library and place.put(library)
+        # As the model says in its own runtime: another one may take and give floats instead of integers.
+        options["contract"] = contract and contract.unstored().as_dict()
         started = time.perf_counter()
         self._process = subprocess.Popen(
             place.command(options),

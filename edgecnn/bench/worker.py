@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 
 from edgecnn.bench.latency import durations_ns, measure_latency, percentiles, warm_up
+from edgecnn.device.classifier import Classifier, contract_of
+from edgecnn.device.contract import from_dict
 from edgecnn.device.errors import ModelError
 from edgecnn.device.files import C_LIBRARY
 from edgecnn.device.predictor import Predictor
@@ -30,13 +32,21 @@ STARTED_NS = "EDGECNN_STARTED_NS"  # set by who starts this process far from who
 class Worker:
     """Holds the loaded model; each public method is a command and returns what is answered."""
 
-    def __init__(self, model: Path, runtime: str, threads: int, shape: list[int] | None, library: str | None) -> None:
+    def __init__(
+        self,
+        model: Path,
+        runtime: str,
+        threads: int,
+        shape: list[int] | None,
+        library: str | None,
+        contract: dict[str, Any] | None,
+    ) -> None:
         self._model = _loaded(model, runtime, threads, shape, library)
+        self._contract = None if contract is None else from_dict(contract)
         for spec in self._model.inputs:
             if runtimes.has_open_sizes(spec):
                 raise ModelError(f"{model}: input {spec.name} is {list(spec.shape)}; pass --shape with every size")
         self._arrays = [runtimes.zeros(spec) for spec in self._model.inputs]
-        self._predictor: Predictor | None = None
         self._round: list[int] = []  # nanoseconds of the calls since the last end of a round
 
     def first(self) -> dict[str, Any]:
@@ -47,11 +57,14 @@ class Worker:
         return {"inputs": inputs, "outputs": outputs, "peak_rss_bytes": peak_rss_bytes()}
 
     def classify(self, images: str, out: str) -> dict[str, Any]:
-        """Write the class probabilities of the uint8 images in file `images` to file `out` (both .npy)."""
-        pixels = np.load(images)
-        np.save(out, self._classifier().probabilities(pixels))
-        self._arrays = [self._classifier().encode(pixels[:1])]  # a real image is timed from now on
-        return {"images": len(pixels)}
+        """Write the class probabilities of the images in file `images` to file `out` (both .npy).
+
+        They are uint8 [N, H, W, C], or [N, ...] of the network's own input.
+        """
+        given, classifier = np.load(images), self._classifier()
+        np.save(out, classifier.probabilities(given))
+        self._arrays = [classifier.encoded(given[:1])]  # a real image is timed from now on
+        return {"images": len(given)}
 
     def warm_up(self, seconds: float) -> dict[str, Any]:
         """Call until stable."""
@@ -70,7 +83,7 @@ class Worker:
 
     def end_to_end(self, image: str, runs: int, seconds: float) -> dict[str, Any]:
         """Time from an image file to a label: decode, preprocess, predict."""
-        predictor = self._classifier()
+        predictor = Predictor(self._model, contract=self._contract)
         return asdict(measure_latency(lambda: predictor.predict(image), runs=runs, seconds=seconds))
 
     def cpu(self) -> dict[str, Any]:
@@ -80,10 +93,8 @@ class Worker:
     def _invoke(self) -> object:
         return self._model.invoke(self._arrays)
 
-    def _classifier(self) -> Predictor:
-        if self._predictor is None:
-            self._predictor = Predictor(self._model)
-        return self._predictor
+    def _classifier(self) -> Classifier:
+        return Classifier(self._model, self._contract or contract_of(self._model))
 
 
 def _loaded(

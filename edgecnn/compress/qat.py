@@ -28,15 +28,15 @@ STRUCTURES = ("zeros", "clusters")
 
 
 def quantize_aware(
-    model: Any, *, calibration_images: NDArray[np.uint8], fit: Callable[..., Any], preserve: str = "zeros"
+    model: Any, *, calibration_inputs: NDArray[np.float32], fit: Callable[..., Any], preserve: str = "zeros"
 ) -> tuple[Any, Any]:
     """Return (a QAT model trained from `model`, what `fit` returned); `preserve` is one of `STRUCTURES`.
 
-    `calibration_images` (uint8 [N, H, W, C], from the training data) set the activation ranges to start from. Raises
+    `calibration_inputs` ([N, ...], made of training images) set the activation ranges to start from. Raises
     `ConfigError`, before anything is trained, for a layer that tfmot cannot train for int8.
     """
     wrapped = simulated(model, preserve=preserve)
-    _start_from_calibration(wrapped, model, calibration_images)
+    _start_from_calibration(wrapped, model, calibration_inputs)
     if preserve == "clusters":
         return wrapped, fit(wrapped, callbacks=[_KeepClusters(wrapped, model)])
     return wrapped, fit(wrapped)
@@ -102,7 +102,7 @@ def _scheme(model: Any, preserve: str) -> Any:
     return tfmot.quantization.keras.default_8bit.Default8BitQuantizeScheme(disable_per_axis=not normalized)
 
 
-def _start_from_calibration(wrapped: Any, plain: Any, images: NDArray[np.uint8]) -> None:
+def _start_from_calibration(wrapped: Any, plain: Any, inputs: NDArray[np.float32]) -> None:
     """Set each activation range to what calibration sees.
 
     tfmot starts every range at [-6, 6] and lets a moving average (decay 0.999) find the real one: thousands of
@@ -111,16 +111,16 @@ def _start_from_calibration(wrapped: Any, plain: Any, images: NDArray[np.uint8])
     for layer in plain.layers:
         quantized = next((q for q in wrapped.layers if q.name == f"quant_{layer.name}"), None)
         ranges = {_short(w.name): w for w in quantized.weights} if quantized is not None else {}
-        values = _activation(plain, layer, images) if "post_activation_min" in ranges else None
+        values = _activation(plain, layer, inputs) if "post_activation_min" in ranges else None
         if values is not None:
             # The range must hold zero, so that padding and pruned weights are exact.
             ranges["post_activation_min"].assign(min(0.0, float(values.min())))
             ranges["post_activation_max"].assign(max(0.0, float(values.max())))
 
 
-def _activation(model: Any, layer: Any, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _activation(model: Any, layer: Any, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
     probe = keras.Model(model.inputs, layer.output)
-    return np.asarray(probe(images.astype(np.float32) / np.float32(255), training=False))
+    return np.asarray(probe(inputs, training=False))
 
 
 def _inner(layer: Any) -> Any:

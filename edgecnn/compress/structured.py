@@ -39,18 +39,18 @@ _CHANNELWISE = (
 
 
 def prune_structured(
-    model: Any, *, pruning: Pruning, calibration_images: NDArray[np.uint8], fit: Callable[[Any], Any]
+    model: Any, *, pruning: Pruning, calibration_inputs: NDArray[np.float32], fit: Callable[[Any], Any]
 ) -> tuple[Any, Any]:
     """Return (a smaller copy of `model`, what the last round's `fit` returned); `model` itself is left alone.
 
-    Every hidden layer loses the share `pruning.final_sparsity` of its filters or units. `calibration_images` (uint8
-    [N, H, W, C], from the training data) tell which. Raises `ConfigError`, before anything is trained, for a layer that
+    Every hidden layer loses the share `pruning.final_sparsity` of its filters or units. `calibration_inputs`
+    ([N, ...], made of training images) tell which. Raises `ConfigError`, before anything is trained, for a layer that
     would be empty or cannot be made smaller.
     """
     plans = [widths_at(model, pruning.sparsity_after(done + 1)) for done in range(pruning.rounds)]
     small, fitted = model, None
     for widths in plans:
-        small = shrink(small, widths=widths, calibration_images=calibration_images)
+        small = shrink(small, widths=widths, calibration_inputs=calibration_inputs)
         fitted = fit(small)
     return clone(small), fitted
 
@@ -70,7 +70,7 @@ def widths_at(model: Any, sparsity: float) -> dict[str, int]:
     return widths
 
 
-def shrink(model: Any, *, widths: Mapping[str, int], calibration_images: NDArray[np.uint8]) -> Any:
+def shrink(model: Any, *, widths: Mapping[str, int], calibration_inputs: NDArray[np.float32]) -> Any:
     """Return a new Sequential model with only the most important `widths[name]` filters or units of each layer named.
 
     The kept weights are as they were, in their order; the last layer's outputs all stay. Removing what has no
@@ -83,22 +83,21 @@ def shrink(model: Any, *, widths: Mapping[str, int], calibration_images: NDArray
                 f"prune structured: width {width} for {name}; expected 1 up to what is there: "
                 f"{', '.join(f'{key} {value}' for key, value in known.items())}"
             )
-    scores = importance(model, calibration_images)
+    scores = importance(model, calibration_inputs)
     # A stable sort: of equals the first stay, on any machine.
     kept = {name: np.sort(np.argsort(-scores[name], kind="stable")[:width]) for name, width in widths.items()}
     return _sliced(model, kept)
 
 
-def importance(model: Any, images: NDArray[np.uint8]) -> dict[str, NDArray[np.float64]]:
+def importance(model: Any, inputs: NDArray[np.float32]) -> dict[str, NDArray[np.float64]]:
     """Return a score per filter or unit of each hidden layer: mean output magnitude times what the next layer reads.
 
-    `images` are uint8 [N, H, W, C]. Pooling, normalization and the like count as part of the output.
+    `inputs` are [N, ...], made of training images. Pooling, normalization and the like count as part of the output.
     """
-    pixels = images.astype(np.float32) / np.float32(255)
     weighted = [layer for layer in model.layers if has_kernel(layer)]
     scores = {}
     for layer, reader in pairwise(weighted):
-        arriving = np.abs(keras.Model(model.inputs, reader.input)(pixels, training=False).numpy())
+        arriving = np.abs(keras.Model(model.inputs, reader.input)(inputs, training=False).numpy())
         strength = arriving.mean(axis=tuple(range(arriving.ndim - 1)), dtype=np.float64)
         kernel = np.abs(reader.kernel.numpy())
         read = kernel.sum(axis=tuple(axis for axis in range(kernel.ndim) if axis != kernel.ndim - 2), dtype=np.float64)

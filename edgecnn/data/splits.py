@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecnn.data import store
+from edgecnn.device.contract import may_be_digits
 from edgecnn.errors import DataError
 
 SPLIT_SEED = 0
@@ -66,6 +67,11 @@ class DataSet:
         """Height, width, channels."""
         height, width, channels = self.train.images.shape[1:]
         return height, width, channels
+
+    @property
+    def picture(self) -> str:
+        """How a picture becomes these pixels on a device."""
+        return "digit" if may_be_digits(self.input_shape, self.labels) else "stretch"
 
 
 def assemble(name: str, source: Source, *, validation_fraction: float) -> DataSet:

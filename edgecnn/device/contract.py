@@ -8,14 +8,16 @@ benchmarks, the predictor, the server and the C. It stands in every record, and 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from edgecnn.device.errors import DeviceError
+
+# Records are read by commands that compute nothing, so that numpy is imported where something is computed.
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 SCHEMA = 2  # of records; those of schema 1 say a range only, see `of_first_schema`
 NHWC, NCHW, HW, FLAT, FEATURES = "NHWC", "NCHW", "HW", "flat", "features"
@@ -26,6 +28,7 @@ PROBABILITIES, LOGITS = "probabilities", "logits"
 SCORES = (PROBABILITIES, LOGITS)
 DIGIT, STRETCH = "digit", "stretch"
 PICTURES = (DIGIT, STRETCH)
+PARTS = ("layout", "channels", "range", "scores", "labels", "picture")  # whose sources a contract names
 ASSUMED = "assumed"
 # The usual ranges by name: mean and std, of pixel / 255.
 RANGES = {"0..1": (0.0, 1.0), "-1..1": (0.5, 0.5), "0..255": (0.0, 1 / 255)}
@@ -42,7 +45,10 @@ class ContractError(DeviceError):
 
 @dataclass(frozen=True)
 class Quantized:
-    """How a tensor stores real values: ``scale * (stored - zero_point)``; scale 0 where they are stored as they are."""
+    """How a tensor stores real values: ``scale * (stored - zero_point)``; scale 0 where they are stored as they are.
+
+    A record of schema 1 says less: no scale, and of the output not even a type, "".
+    """
 
     dtype: str = "float32"
     scale: float = 0.0
@@ -106,7 +112,12 @@ class Contract:
     @property
     def assumed(self) -> tuple[str, ...]:
         """What nobody said, each as it is taken: ``("range 0..1", "channels RGB")``."""
-        return tuple(f"{part} {self._said(part)}" for part, source in self.sources.items() if source == ASSUMED)
+        return self.assumed_but(())
+
+    def assumed_but(self, harmless: Container[str]) -> tuple[str, ...]:
+        """Return what nobody said, less the parts that are `harmless`."""
+        parts = (part for part, source in self.sources.items() if source == ASSUMED and part not in harmless)
+        return tuple(f"{part} {self._said(part)}" for part in parts)
 
     def _said(self, part: str) -> str:
         return range_name(self.mean, self.std) if part == "range" else str(getattr(self, part))
@@ -122,14 +133,42 @@ class Contract:
 
     def table(self) -> NDArray[np.float32]:
         """Return what each pixel 0..255 becomes, float32 [256, channels] in the picture's order: gray, or red first."""
+        return self.exact_table().astype("float32")
+
+    def exact_table(self) -> NDArray[np.float64]:
+        """Return `table` in float64, which integers are rounded from."""
+        import numpy as np
+
         unit = np.arange(256, dtype=np.float64)[:, None] / 255
         mean, std = (np.array(one, np.float64).reshape(1, -1) for one in (self.mean, self.std))
-        values = np.broadcast_to((unit - mean) / std, (256, self.shape[2]))
-        return self._in_order(values).astype(np.float32)
+        values: NDArray[np.float64] = np.broadcast_to((unit - mean) / std, (256, self.shape[2]))
+        return self._in_order(values)
+
+    def ordered(self, numbers: Numbers) -> NDArray[np.float32]:
+        """Return mean or std as float32, one or one a channel, in the picture's order: gray, or red first."""
+        import numpy as np
+
+        return np.array(numbers[::-1] if self.channels == BGR else numbers, np.float32)
 
     def _in_order(self, values: NDArray[Any]) -> NDArray[Any]:
         """Return values [..., channels] in the other order of channels where the network has blue first."""
         return values[..., ::-1] if self.channels == BGR else values
+
+    @property
+    def input_range(self) -> tuple[float, float]:
+        """The least and the largest real value that the input can store; infinite for floats."""
+        import numpy as np
+
+        dtype, scale = np.dtype(self.input.dtype), self.input.scale or 1.0
+        if dtype.kind == "f":
+            return -math.inf, math.inf
+        limits, zero = np.iinfo(dtype), self.input.zero_point
+        return (limits.min - zero) * scale, (limits.max - zero) * scale
+
+    @property
+    def is_unit(self) -> bool:
+        """Whether a pixel 0..255 becomes 0..1."""
+        return range_name(self.mean, self.std) == "0..1"
 
     def network_input(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return uint8 [N, H, W, C], gray or RGB, as the real values float32 [N, ...] that the network takes."""
@@ -141,6 +180,8 @@ class Contract:
 
     def arranged(self, values: NDArray[Any]) -> NDArray[Any]:
         """Return values [N, H, W, C] of a picture, red first, in the input's layout and order of channels."""
+        import numpy as np
+
         values = self._in_order(values)
         if self.layout == NCHW:
             values = values.transpose(0, 3, 1, 2)
@@ -155,6 +196,10 @@ class Contract:
         named = {"range" if name in ("mean", "std") else name for name in parts}
         return replace(self, **parts, sources={**self.sources, **dict.fromkeys(named, source)})
 
+    def unstored(self) -> Contract:
+        """Return the contract of what is made of this model, of which it is not known yet how it stores its ends."""
+        return replace(self, input=Quantized(""), output=Quantized(""))
+
     def as_dict(self) -> dict[str, Any]:
         """Return it as a record keeps it; `from_dict` reads it back."""
         kept = asdict(self)
@@ -165,7 +210,9 @@ class Encoder:
     """Brings uint8 pixels [N, H, W, C] to what a network's input stores; made once, it costs one look-up a pixel."""
 
     def __init__(self, contract: Contract) -> None:
-        table = stored(contract.table(), contract.input)
+        import numpy as np
+
+        table = stored(contract.exact_table(), contract.input)
         self._is_alike = bool((table == table[:, :1]).all())
         self._table: NDArray[Any] = np.ascontiguousarray(table[:, 0]) if self._is_alike else table
         self._contract = contract
@@ -179,10 +226,14 @@ class Encoder:
     @property
     def table(self) -> NDArray[Any]:
         """What is stored for each pixel 0..255, [256, channels] in the picture's order of channels."""
+        import numpy as np
+
         return np.broadcast_to(self._table[:, None], (256, self._contract.shape[2])) if self._is_alike else self._table
 
 
 def _looked_up(table: NDArray[Any], pixels: NDArray[np.uint8]) -> NDArray[Any]:
+    import numpy as np
+
     channels = table.shape[1]
     found: NDArray[Any] = table[:, 0][pixels] if channels == 1 else table[pixels, np.arange(channels)]
     return found
@@ -193,6 +244,8 @@ def stored(values: NDArray[Any], spec: Quantized) -> NDArray[Any]:
 
     B. Jacob et al., "Quantization and Training of Neural Networks" (2018). Integers without a scale are the values.
     """
+    import numpy as np
+
     dtype = np.dtype(spec.dtype)
     if dtype.kind == "f":
         return values.astype(dtype)
@@ -203,13 +256,24 @@ def stored(values: NDArray[Any], spec: Quantized) -> NDArray[Any]:
 
 def real_values(raw: NDArray[Any], spec: Quantized) -> NDArray[np.float32]:
     """Return the real values, float32, of what a tensor stores."""
+    import numpy as np
+
     if not spec.scale:
         return raw.astype(np.float32)
     return ((raw.astype(np.float64) - spec.zero_point) * spec.scale).astype(np.float32)
 
 
+def unit(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return pixels 0..255 as 0..1, float32 of the same shape: what a picture is before a contract's mean and std."""
+    import numpy as np
+
+    return pixels.astype(np.float32) / np.float32(255)
+
+
 def softmax(logits: NDArray[Any]) -> NDArray[np.float32]:
     """Return the probabilities [N, classes] of logits [N, classes]."""
+    import numpy as np
+
     powers = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
     return (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)  # type: ignore[no-any-return]
 
@@ -264,10 +328,11 @@ def from_dict(kept: Any) -> Contract:
         raise ContractError(f"contract: cannot be read ({error}); copy the record again") from None
 
 
-def of_first_schema(kept: Mapping[str, Any], labels: Sequence[str], *, output: Quantized, input: Quantized) -> Contract:
-    """Return the contract of a record of schema 1: gray or RGB pixels [N, H, W, C] as 0..1, digits where they are.
+def of_first_schema(kept: Mapping[str, Any], labels: Sequence[str]) -> Contract:
+    """Return the contract of a record of schema 1, which states shape, type and range: pixels [N, H, W, C] as 0..1.
 
-    All of that schema were trained here, where a picture of 28x28 gray pixels in the classes 0 to 9 was a digit.
+    All of that schema were trained here, where a picture of 28x28 gray pixels in the classes 0 to 9 was a digit. Scales
+    and zero points stand in the model alone.
     """
     shape = tuple(kept["shape"][1:])
     return Contract(
@@ -275,9 +340,9 @@ def of_first_schema(kept: Mapping[str, Any], labels: Sequence[str], *, output: Q
         labels=tuple(labels),
         channels=GRAY if shape[-1] == 1 else RGB,
         picture=DIGIT if may_be_digits(shape, labels) else STRETCH,
-        input=input,
-        output=output,
-        sources=dict.fromkeys(("range", "channels", "layout", "scores", "labels", "picture"), "record"),
+        input=Quantized(kept["dtype"]),
+        output=Quantized(""),
+        sources=dict.fromkeys(PARTS, "training"),
     )
 
 
@@ -292,7 +357,7 @@ def _check_choice(name: str, got: str, known: Sequence[str]) -> None:
 
 
 def _check_quantized(spec: Quantized) -> None:
-    is_known = spec.dtype in (*_FLOATS, *_INTEGERS)
+    is_known = spec.dtype in ("", *_FLOATS, *_INTEGERS)
     if not is_known or not (math.isfinite(spec.scale) and spec.scale >= 0) or type(spec.zero_point) is not int:
         raise ContractError(
             f"contract: got {spec.dtype!r:.20} of scale {spec.scale!r:.20}; expected a type of {', '.join(_FLOATS)}, "

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from edgecnn.device.contract import SCHEMA, Contract, ContractError, Quantized, from_dict, of_first_schema
 from edgecnn.device.digest import sha256
 from edgecnn.device.errors import ModelError
 
@@ -56,24 +57,40 @@ def vouched_for(path: Path, content: bytes) -> bool:
     return True
 
 
-def labels_of(path: Path, classes: int, record: dict[str, Any], known: Sequence[str] = ()) -> list[str]:
-    """Return the names of a model's classes: its record's, else those `known`, else "0", "1", ..."""
-    labels = record.get("labels", list(known) or [str(i) for i in range(classes)])
-    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
-        raise ModelError(f"{path}: labels in its record are {labels!r:.60}; expected a list of names; copy it again")
-    if len(labels) != classes:
-        raise ModelError(f"{path}: {classes} classes, its record names {len(labels)}; copy model and record together")
-    return labels
+def recorded_contract(path: Path, record: dict[str, Any]) -> Contract | None:
+    """Return the contract in the record of model `path`, None without a record; `ModelError` for one that is none."""
+    if not record:
+        return None
+    schema = record.get("schema", 1)
+    if not isinstance(schema, int) or not 1 <= schema <= SCHEMA:
+        raise ModelError(
+            f"{path}: its record is of schema {schema!r:.20}; expected 1 to {SCHEMA}; make predict.pyz anew: "
+            f"edgecnn export --format pyz"
+        )
+    try:
+        if schema == 1:
+            return of_first_schema(record["input"], record["labels"])
+        return from_dict(record["contract"])
+    except (ContractError, KeyError, TypeError) as error:
+        raise ModelError(f"{path}: its record has no readable contract ({error}); copy both again") from None
 
 
-def check_contract(path: Path, shape: Sequence[int], dtype: str, record: dict[str, Any]) -> None:
-    """Raise `ModelError` when the record states another input than the model has or the predictor feeds."""
-    stated = record.get("input")
-    if stated is None:
-        return
-    feeds = {"shape": list(shape), "dtype": dtype, "range": [0, 1] if dtype == "float32" else [0, 255]}
-    if stated != feeds:
-        raise ModelError(f"{path}: its record says input {stated!r:.120}; the model takes {feeds}; copy both again")
+def check_contract(path: Path, contract: Contract, tensor: tuple[int, ...], ends: Sequence[Quantized]) -> None:
+    """Raise `ModelError` when a record states another input or output than the model has.
+
+    `tensor` are the sizes of the input behind its batch, `ends` how input and output are stored.
+    """
+    if contract.tensor_shape != tensor:
+        raise ModelError(
+            f"{path}: its record says an input of {list(contract.tensor_shape)}, the model takes {list(tensor)}; "
+            f"copy both again"
+        )
+    for stated, has in zip((contract.input, contract.output), ends, strict=True):
+        if (stated.dtype and stated.dtype != has.dtype) or (stated.scale and stated != has):
+            raise ModelError(
+                f"{path}: its record says {stated.dtype} of scale {stated.scale:.6g}, zero point {stated.zero_point}, "
+                f"the model has {has.dtype}, {has.scale:.6g}, {has.zero_point}; copy both again"
+            )
 
 
 def one_line(error: Exception) -> str:

@@ -10,13 +10,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecnn.device.classifier import Classifier, contract_of
+from edgecnn.device.contract import ASSUMED, DIGIT, Contract
 from edgecnn.device.errors import ImageError, ModelError
-from edgecnn.device.files import check_contract, labels_of, read_record
+from edgecnn.device.files import one_line, read_record
 from edgecnn.device.prediction import check_probabilities, timed
-from edgecnn.device.preprocessing.digit import are_digits
-from edgecnn.device.preprocessing.sight import Source, read_gray, sight_of
-from edgecnn.device.runtimes.loader import LoadedModel, TensorSpec, load
-from edgecnn.device.trust.decision import calibrated, much_smaller, read_decision, reasons_to_refuse
+from edgecnn.device.preprocessing.sight import Sight, Source, flat, read_gray, sight_of
+from edgecnn.device.resolution import NOTHING_SAID, Said
+from edgecnn.device.runtimes.loader import LoadedModel, load
+from edgecnn.device.trust.decision import (
+    calibrated,
+    much_smaller,
+    read_decision,
+    reason_of_scores,
+    reasons_to_refuse,
+)
 from edgecnn.device.trust.refusal import SMALL
 
 if TYPE_CHECKING:
@@ -37,6 +45,7 @@ class Prediction:
     probabilities: tuple[float, ...]
     accepted: bool = True
     reason: str = ""
+    assumed: tuple[str, ...] = ()
     timings_us: dict[str, float] = field(default_factory=dict, compare=False)
 
 
@@ -58,12 +67,11 @@ class PlacedPrediction:
 class Predictor:
     """Classifies images with one model file.
 
-    Input and output types, scale and zero point are read from the model; class names from the record beside it or the
-    model itself, else they are "0", "1", ...; and when to trust it from the record. A model of 28x28 gray pixels and
-    the classes "0" to "9" reads digits, which are found in a picture of any size and brought into MNIST's shape; for
-    any other a picture is stretched to its input. `watch` is called with the pixels that the network saw, uint8 [H, W]
-    or [H, W, 3], and the prediction made of them, each time. Raises `ModelError` when the model does not take one gray
-    or RGB image.
+    What it takes is its `contract`: as the record beside it says, or, for a model made elsewhere, as `said`, as its file
+    says, or assumed. When to trust it the record says. Where the contract says so digits are found in a picture of any
+    size and brought into MNIST's shape; else a picture is stretched to the input. `watch` is called with the pixels that the network saw, uint8 [H, W]
+    or [H, W, 3], and the prediction made of them, each time. Raises `ModelError` when the model does not take one input
+    and score classes.
     """
 
     def __init__(
@@ -73,27 +81,49 @@ class Predictor:
         runtime: str | None = None,
         threads: int = 1,
         watch: Watch | None = None,
+        said: Said = NOTHING_SAID,
+        contract: Contract | None = None,
     ) -> None:
         self.model = model if isinstance(model, LoadedModel) else load(Path(model), runtime=runtime, threads=threads)
-        path = self.model.path
-        self.input, self.output = image_classifier(self.model)
-        record = read_record(path)
-        self.labels = labels_of(path, self.output.shape[1], record, self.model.labels)
-        check_contract(path, self.input.shape, self.input.dtype, record)
-        height, width, channels = self.input.shape[1:]
-        self.shape = (height, width, channels)
-        self.reads_digits = are_digits(self.shape, self.labels)
-        self._sight = sight_of(self.shape, digits=self.reads_digits)
-        self._encoding = input_encoding(self.input)
-        self._decision = read_decision(record, classes=len(self.labels), where=path)
+        self._classifier = Classifier(self.model, contract_of(self.model, said) if contract is None else contract)
+        self.contract = self._classifier.contract
+        self.labels = list(self.contract.labels)
+        self.reads_digits = self.contract.is_picture and self.contract.picture == DIGIT
+        self._sight = sight_of(self.contract) if self.contract.is_picture else None
+        record = read_record(self.model.path)
+        self._decision = read_decision(record, classes=len(self.labels), where=self.model.path)
         self._watch = watch
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of the pictures; raises `ModelError` for a model that takes none."""
+        if not self.contract.is_picture:
+            raise _takes_no_picture(self.model.path, self.contract)
+        height, width, channels = self.contract.shape
+        return height, width, channels
 
     def predict(self, image: Source) -> Prediction:
         """Return the prediction for an image file, or for a uint8 array [H, W] or [H, W, 3] of any size.
 
-        What reads digits takes no colors in an array.
+        A .npy file may also hold an array of the network's own input, real values as floats, or what it stores.
         """
-        return self.look(image)[0]
+        own = self._own_input(image)
+        return self.look(image)[0] if own is None else self.predict_input(own, where=str(image))
+
+    def predict_input(self, values: NDArray[Any], *, where: str = "input") -> Prediction:
+        """Return the prediction for an array of the network's own input: a spectrogram, features, or a picture's.
+
+        It has the input's own sizes, with or without a batch of 1; floats are real values, integers what it stores.
+        """
+        timings_us: dict[str, float] = {}
+        with timed(timings_us, "preprocess"):
+            encoded = self._classifier.of_own_input(values, where=where)
+        with timed(timings_us, "infer"):
+            raw = self._checked(encoded)
+        with timed(timings_us, "judge"):
+            probabilities = calibrated(raw, self._decision)
+            reason = reason_of_scores(probabilities[0], self.labels, self._decision)
+        return self._made(probabilities[0], reason, (), timings_us)
 
     def look(self, image: Source, *, max_pixels: int | None = None) -> tuple[Prediction, NDArray[np.uint8]]:
         """Return the same prediction as `predict`, and what the network saw: uint8 [H, W] or [H, W, 3].
@@ -102,23 +132,37 @@ class Predictor:
         """
         timings_us: dict[str, float] = {}
         with timed(timings_us, "read"):
-            picture = self._sight.read(image, max_pixels)
+            picture = self._picture_sight.read(image, max_pixels)
         with timed(timings_us, "preprocess"):
-            pixels, refused = self._sight.see(picture)
-        return self._prediction(pixels, timings_us, refused=refused), pixels
+            pixels, refused = self._picture_sight.see(picture)
+        return self._prediction(pixels, timings_us, refused=refused, picture=picture), pixels
 
     def see(self, image: Source) -> NDArray[np.uint8]:
         """Return what the network would see of an image, uint8 [H, W] or [H, W, 3]; nothing is predicted."""
-        return self._sight.see(self._sight.read(image, None))[0]
+        return self._picture_sight.see(self._picture_sight.read(image, None))[0]
 
     def steps(self, image: Source) -> list[tuple[str, NDArray[np.uint8]]]:
         """Return a title and a picture for every step from an image to what the network sees."""
         from edgecnn.device.preprocessing import show
 
-        picture = self._sight.read(image, None)
+        picture = self._picture_sight.read(image, None)
         if self.reads_digits:
             return show.steps(picture)
-        return show.stretched_steps(np.asarray(picture), self._sight.see(picture)[0])
+        return show.stretched_steps(np.asarray(picture), self._picture_sight.see(picture)[0])
+
+    @property
+    def _picture_sight(self) -> Sight:
+        if self._sight is None:
+            raise _takes_no_picture(self.model.path, self.contract)
+        return self._sight
+
+    def _own_input(self, image: Source) -> NDArray[Any] | None:
+        """Return the array in a .npy file; None for any other image, and for pixels of a network that takes pictures."""
+        if not isinstance(image, str | Path) or Path(image).suffix.lower() != ".npy":
+            return None
+        values = read_array(Path(image))
+        is_pixels = self.contract.is_picture and values.dtype == np.uint8 and self.contract.input.dtype != "uint8"
+        return None if is_pixels else values
 
     def predict_page(self, image: Source) -> list[PlacedPrediction]:
         """Return a prediction for each of several digits, rows from top to bottom and each from left to right."""
@@ -152,75 +196,83 @@ class Predictor:
         """Return a prediction per image, in order."""
         return [self.predict(image) for image in images]
 
-    def _prediction(self, pixels: NDArray[np.uint8], timings_us: dict[str, float], *, refused: str = "") -> Prediction:
-        """Return the prediction for what the network is to see, `refused` for a reason or judged here."""
+    def _prediction(
+        self, pixels: NDArray[np.uint8], timings_us: dict[str, float], *, refused: str = "", picture: Any = None
+    ) -> Prediction:
+        """Return the prediction for what the network is to see, `refused` for a reason or judged here.
+
+        `picture` is what the pixels were made of; where nobody says how, another way may make others of it.
+        """
         with timed(timings_us, "infer"):
-            raw = self.probabilities(pixels.reshape(1, *self.shape))
-        check_probabilities(float(raw.min()), float(raw.max()), float(raw.sum()), model=self.model.path)
+            raw = self._checked(self._classifier.encode(pixels.reshape(1, *self.shape)))
         with timed(timings_us, "judge"):
             probabilities = calibrated(raw, self._decision)
-            reason = refused or reasons_to_refuse(pixels[None], probabilities, self.labels, self._decision)[0]
-        best = int(probabilities[0].argmax())
-        all_of_them = tuple(map(float, probabilities[0]))
-        prediction = Prediction(self.labels[best], all_of_them[best], all_of_them, not reason, reason, timings_us)
+            reason = refused or reasons_to_refuse(pixels[None], probabilities, self.contract, self._decision)[0]
+            assumed = self._assumed_of(pixels, picture) if self.contract.assumed else ()
+        prediction = self._made(probabilities[0], reason, assumed, timings_us)
         if self._watch is not None:
             self._watch(pixels, prediction)
         return prediction
+
+    def _made(
+        self, probabilities: NDArray[np.float32], reason: str, assumed: tuple[str, ...], timings_us: dict[str, float]
+    ) -> Prediction:
+        best = int(probabilities.argmax())
+        every = tuple(map(float, probabilities))
+        reason = reason or (f"assumed: {', '.join(assumed)}" if assumed else "")
+        return Prediction(self.labels[best], every[best], every, not reason, reason, assumed, timings_us)
+
+    def _checked(self, encoded: NDArray[Any]) -> NDArray[np.float32]:
+        """Return the network's own probabilities [1, classes] of one input; raises `ModelError` for others."""
+        raw = self._classifier.probabilities_of(iter([self._classifier.raw(encoded)]))
+        check_probabilities(float(raw.min()), float(raw.max()), float(raw.sum()), model=self.model.path)
+        return raw
+
+    def _assumed_of(self, pixels: NDArray[np.uint8], picture: Any) -> tuple[str, ...]:
+        """Return what is assumed of the model, less what makes no difference to these pixels.
+
+        The order of channels makes none to gray pixels, nor the way to them where both ways lead to the same.
+        """
+        sources = self.contract.sources
+        harmless = set()
+        if pixels.ndim == 3 and (pixels == pixels[..., :1]).all() and len(self.contract.mean) == 1:
+            harmless.add("channels")
+        if sources.get("picture") == ASSUMED and (picture is None or self._is_stretched_alike(pixels, picture)):
+            harmless.add("picture")
+        return self.contract.assumed_but(harmless)
+
+    def _is_stretched_alike(self, pixels: NDArray[np.uint8], gray: NDArray[np.uint8]) -> bool:
+        from edgecnn.device.preprocessing.pictures import of_array
+        from edgecnn.device.preprocessing.stretch import fitted
+
+        return bool((flat(fitted(of_array(gray), self.shape)) == pixels).all())
 
     def probabilities(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the network's own class probabilities [N, classes] of uint8 [N, H, W, C] in its own size.
 
         One inference each, and not calibrated.
         """
-        raw = [self.model.invoke([self.encode(pixels[i : i + 1])])[0] for i in range(len(pixels))]
-        return decode_output(np.concatenate(raw), self.output)
+        return self._classifier.probabilities(pixels)
 
     def encode(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
-        """Return uint8 [N, H, W, C] as the model's input type; raises `ImageError` for another size or type."""
-        if pixels.shape[1:] != self.shape or pixels.dtype != np.uint8:
-            expected = ", ".join(map(str, self.shape))
-            raise ImageError(f"pixels: {pixels.dtype} {list(pixels.shape)}; expected uint8 [N, {expected}]")
-        encoded: NDArray[Any] = self._encoding[pixels]
-        return encoded
+        """Return uint8 [N, H, W, C] as the model's input; raises `ImageError` for another size or type."""
+        return self._classifier.encode(pixels)
 
 
-def image_classifier(model: LoadedModel) -> tuple[TensorSpec, TensorSpec]:
-    """Return input and output of a model that maps one gray or RGB image to a row of scores; else `ModelError`."""
-    if len(model.inputs) != 1 or len(model.outputs) != 1:
-        found = f"{len(model.inputs)} inputs and {len(model.outputs)} outputs"
-        raise ModelError(f"{model.path}: {found}; expected one of each; give an image classifier")
-    shape, scores = model.inputs[0].shape, model.outputs[0].shape
-    is_image = len(shape) == 4 and shape[0] in (1, -1) and min(shape[1:]) > 0 and shape[3] in (1, 3)
-    if not is_image:
-        raise ModelError(
-            f"{model.path}: input is {list(shape)}; expected [1, height, width, 1 or 3]; give a model of such images"
-        )
-    if len(scores) != 2 or scores[1] < 2:
-        raise ModelError(f"{model.path}: output is {list(scores)}; expected [1, classes]; give a classifier")
-    return model.inputs[0], model.outputs[0]
+def read_array(path: Path) -> NDArray[Any]:
+    """Return the array in a .npy file; raises `ImageError` for anything else."""
+    try:
+        values = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError, MemoryError) as error:
+        raise ImageError(f"{path}: no array can be read from it ({one_line(error)}); save it with numpy.save") from None
+    if not isinstance(values, np.ndarray):
+        raise ImageError(f"{path}: holds several arrays; expected one; save it with numpy.save")
+    return values
 
 
-def input_encoding(spec: TensorSpec) -> NDArray[Any]:
-    """Return what each pixel value 0..255 becomes: a table of 256 entries in the input's dtype.
-
-    Float inputs get [0, 1]; quantized ones round((pixel / 255) / scale) + zero_point, clipped to the type
-    (B. Jacob et al., "Quantization and Training of Neural Networks", 2018); uint8 without a scale gets the pixel.
-    """
-    unit = np.arange(256, dtype=np.float64) / 255
-    dtype = np.dtype(spec.dtype)
-    if dtype.kind == "f":
-        return unit.astype(dtype)
-    if not spec.scale and dtype == np.uint8:
-        return np.arange(256, dtype=np.uint8)
-    if not spec.scale or dtype.kind not in "iu":
-        raise ModelError(f"input {spec.name}: {spec.dtype} without a scale; expected float, uint8 or a quantized type")
-    limits = np.iinfo(dtype)
-    quantized: NDArray[np.float64] = np.rint(unit / spec.scale) + spec.zero_point
-    return quantized.clip(limits.min, limits.max).astype(dtype)
-
-
-def decode_output(raw: NDArray[Any], spec: TensorSpec) -> NDArray[np.float32]:
-    """Return real values float32 of a model's output: (q - zero_point) * scale where it is quantized."""
-    if not spec.scale:
-        return raw.astype(np.float32)
-    return ((raw.astype(np.float64) - spec.zero_point) * spec.scale).astype(np.float32)
+def _takes_no_picture(path: Path, contract: Contract) -> ModelError:
+    low, high = contract.input_range
+    return ModelError(
+        f"{path}: nothing says what its input {list(contract.shape)}, from {low:.4g} to {high:.4g}, is of a picture; "
+        f"give arrays of it as .npy files, or say --layout and --input-range, or --mean and --std"
+    )

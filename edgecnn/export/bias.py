@@ -22,14 +22,13 @@ def corrected_biases(
     model: Any,
     *,
     kernels: Mapping[str, NDArray[np.float64]] | None,
-    images: NDArray[np.uint8],
+    inputs: NDArray[np.float32],
     keep_float: Collection[str] = (),
 ) -> dict[str, NDArray[np.float32]]:
     """Return the biases, by layer name, with which `kernels` give the mean outputs that a Keras `model` has.
 
     `kernels` are those of the quantized file by layer name, in Keras's layout. Layers in `keep_float` or without a
-    bias have none. Means are per channel, before the activation, over `images`, uint8 [N, H, W, C] from the training
-    data. Raises `ConfigError` for a model whose kernels are other ones in the file, as with BatchNormalization.
+    bias have none. Means are per channel, before the activation, over `inputs`, [N, ...] made of training images. Raises `ConfigError` for a model whose kernels are other ones in the file, as with BatchNormalization.
     """
     folded = next((layer.name for layer in model.layers if "Normalization" in type(layer).__name__), None)
     if kernels is None or folded is not None:
@@ -47,21 +46,20 @@ def corrected_biases(
             continue
         bias = layer.get_weights()[1]
         layer.set_weights([kernel, bias])
-        shift = _mean_sum(rounded, name, images) - _mean_sum(model, name, images)
+        shift = _mean_sum(rounded, name, inputs) - _mean_sum(model, name, inputs)
         biases[name] = bias - shift.astype(np.float32)
         layer.set_weights([kernel, biases[name]])
     return biases
 
 
-def _mean_sum(model: Any, name: str, images: NDArray[np.uint8]) -> NDArray[np.float64]:
+def _mean_sum(model: Any, name: str, inputs: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return the mean per channel of what layer `name` puts out before its activation."""
     layer = model.get_layer(name)
     linear = type(layer).from_config({**layer.get_config(), "activation": "linear"})
     probe = keras.Model(model.inputs, linear(layer.input))
     linear.set_weights(layer.get_weights())
     total, count = np.zeros(probe.output_shape[-1]), 0
-    for start in range(0, len(images), _BATCH):
-        pixels = images[start : start + _BATCH].astype(np.float32) / np.float32(255)
-        values = probe(pixels, training=False).numpy().reshape(-1, len(total))
+    for start in range(0, len(inputs), _BATCH):
+        values = probe(inputs[start : start + _BATCH], training=False).numpy().reshape(-1, len(total))
         total, count = total + values.sum(axis=0, dtype=np.float64), count + len(values)
     return np.asarray(total / count)

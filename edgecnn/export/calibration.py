@@ -37,11 +37,11 @@ class Histogram:
         return self.low + (np.arange(len(self.counts)) + 0.5) * (self.high - self.low) / len(self.counts)
 
 
-def check(scheme: str, images: NDArray[np.uint8] | None, calibration: str) -> None:
+def check(scheme: str, inputs: NDArray[np.float32] | None, calibration: str) -> None:
     """Raise `ConfigError` unless there are images to calibrate with and the method is known and fits the scheme."""
     if calibration not in CALIBRATIONS:
         raise unknown("calibration", calibration, CALIBRATIONS)
-    if images is None or not len(images):
+    if inputs is None or not len(inputs):
         raise ConfigError(f"export {scheme}: 0 calibration images; needs at least 1; pass --calibration-images")
     if scheme != "int8" and calibration != "minmax":
         raise ConfigError(
@@ -51,25 +51,25 @@ def check(scheme: str, images: NDArray[np.uint8] | None, calibration: str) -> No
 
 
 def chosen_ranges(
-    activations: Callable[[NDArray[np.uint8]], Mapping[str, NDArray[np.float32]]],
-    images: NDArray[np.uint8],
+    activations: Callable[[NDArray[np.float32]], Mapping[str, NDArray[np.float32]]],
+    inputs: NDArray[np.float32],
     *,
     calibration: str,
 ) -> dict[str, Range]:
-    """Return the range of each activation by its name; `activations` gives their values for an image uint8 [H, W, C].
+    """Return the range of each activation by its name; `activations` gives their values for an input [1, ...].
 
-    The images are run twice: what lies between is counted only once the ends are known.
+    The inputs, [N, ...], are run twice: what lies between is counted only once the ends are known.
     """
     ends: dict[str, Range] = {}
-    for image in images:
-        for name, values in activations(image).items():
+    for place in range(len(inputs)):
+        for name, values in activations(inputs[place : place + 1]).items():
             low, high = ends.get(name, (0.0, 0.0))  # a range holds zero, so that padding and pruned weights are exact
             ends[name] = min(low, float(values.min())), max(high, float(values.max()))
     if calibration == "minmax":
         return ends
     counts = {name: np.zeros(_BINS, np.int64) for name in ends}
-    for image in images:
-        for name, values in activations(image).items():
+    for place in range(len(inputs)):
+        for name, values in activations(inputs[place : place + 1]).items():
             counts[name] += np.histogram(values, bins=_BINS, range=ends[name])[0]
     choose = {"percentile": _percentile, "mse": _least_error}[calibration]
     return {name: choose(Histogram(counts[name], *ends[name])) for name in ends}
@@ -98,8 +98,3 @@ def squared_error(seen: Histogram, low: float, high: float) -> float:
     values = seen.centres
     rounded = np.rint((values.clip(low, high) - low) / step) * step + low
     return float((seen.counts * np.square(values - rounded)).sum())
-
-
-def as_inputs(images: Iterable[NDArray[np.uint8]]) -> Iterable[NDArray[np.float32]]:
-    """Give each image uint8 [H, W, C] as the network's input, float32 [1, H, W, C] in [0, 1]."""
-    return (image[None].astype(np.float32) / np.float32(255) for image in images)

@@ -30,7 +30,7 @@ def to_onnx(
     model: Any,
     *,
     scheme: str,
-    representative_dataset: NDArray[np.uint8] | None = None,
+    representative_dataset: NDArray[np.float32] | None = None,
     dynamic_batch: bool = False,
     calibration: str = "minmax",
     keep_float: Sequence[str] = (),
@@ -38,7 +38,7 @@ def to_onnx(
 ) -> bytes:
     """Return the ONNX file for a Keras model that takes float32 [N, H, W, C] in [0, 1].
 
-    `scheme` is float32 or int8; int8 needs `representative_dataset`, uint8 [N, H, W, C] from the training data.
+    `scheme` is float32 or int8; int8 needs `representative_dataset`, inputs [N, ...] made of training images.
     `calibration` is one of `config.CALIBRATIONS`; the layers named in `keep_float` are left out of int8. Each filter
     has a scale of its own, with `per_tensor` each kernel has one. Batch 1, or any batch size with `dynamic_batch`. The
     same model gives the same bytes.
@@ -82,21 +82,21 @@ def _float32(model: Any, *, batch: int | None) -> Any:
     return _with_stable_names(converted)
 
 
-def _quantized(exported: Any, images: Any, calibration: str, left_out: list[str], per_tensor: bool) -> Any:
+def _quantized(exported: Any, inputs: Any, calibration: str, left_out: list[str], per_tensor: bool) -> Any:
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
     class Calibration(CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
-            self._inputs: Iterator[NDArray[np.float32]] = iter(calibrating.as_inputs(images))
+            self._inputs = iter(range(len(inputs)))
 
         def get_next(self) -> dict[str, NDArray[np.float32]] | None:
-            given = next(self._inputs, None)
-            return None if given is None else {"pixels": given}
+            place = next(self._inputs, None)
+            return None if place is None else {"pixels": inputs[place : place + 1]}
 
     ranges = {}
     if calibration != "minmax":
-        ranges = calibrating.chosen_ranges(_activations(exported), images, calibration=calibration)
+        ranges = calibrating.chosen_ranges(_activations(exported), inputs, calibration=calibration)
     with tempfile.TemporaryDirectory() as folder, quiet():
         target = Path(folder) / "int8.onnx"
         quantize_static(
@@ -122,7 +122,7 @@ def _quantized(exported: Any, images: Any, calibration: str, left_out: list[str]
 _SAME_RANGE = ("MaxPool", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze")
 
 
-def _activations(exported: Any) -> Callable[[NDArray[np.uint8]], Mapping[str, NDArray[np.float32]]]:
+def _activations(exported: Any) -> Callable[[NDArray[np.float32]], Mapping[str, NDArray[np.float32]]]:
     """Return a function from an image to what the layers put out; input and scores, whose ranges are known, are not."""
     import onnx
     from onnxruntime import InferenceSession, SessionOptions
@@ -140,8 +140,7 @@ def _activations(exported: Any) -> Callable[[NDArray[np.uint8]], Mapping[str, ND
     options.intra_op_num_threads = 1
     session = InferenceSession(shown.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
-    def run(image: NDArray[np.uint8]) -> Mapping[str, NDArray[np.float32]]:
-        (given,) = calibrating.as_inputs([image])
+    def run(given: NDArray[np.float32]) -> Mapping[str, NDArray[np.float32]]:
         return dict(zip(names, session.run(names, {"pixels": given}), strict=True))
 
     return run

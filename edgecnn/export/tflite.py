@@ -1,8 +1,8 @@
 """Keras -> TFLite, with post-training quantization by the converter.
 
-Full-integer models take uint8 pixels (scale 1/255, zero point 0: the bytes of the image as they are) and return
-int8 scores; with some layers kept in float they return float32. int16x8 (activations int16, weights int8) takes and
-returns int16: LiteRT has no other integers for it. Float models take float32 in [0, 1].
+Full-integer models take uint8 (of pixels as 0..1 the bytes of the image as they are: scale 1/255, zero point 0) and
+return int8 scores; with some layers kept in float they return float32. int16x8 (activations int16, weights int8) takes and
+returns int16: LiteRT has no other integers for it. Float models take float32.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ def to_tflite(
     model: Any,
     *,
     scheme: str,
-    representative_dataset: NDArray[np.uint8] | None = None,
+    representative_dataset: NDArray[np.float32] | None = None,
     quantization_aware: bool = False,
     calibration: str = "minmax",
     keep_float: Sequence[str] = (),
     per_tensor: bool = False,
 ) -> bytes:
-    """Return the TFLite file for a Keras model that takes float32 [N, H, W, C] in [0, 1].
+    """Return the TFLite file for a Keras model that takes one float32 input.
 
     `scheme` is float32, float16 (weights stored as float16), dynamic (int8 weights, float activations), int8
-    (full integer) or int16x8. The last two need `representative_dataset`, uint8 [N, H, W, C] from the training data,
+    (full integer) or int16x8. The last two need `representative_dataset`, inputs [N, ...] made of training images,
     unless the model is `quantization_aware` and carries its ranges. `calibration` is one of `config.CALIBRATIONS`;
     the layers named in `keep_float` are left out of int8. Each filter has a scale of its own, with `per_tensor` each
     kernel has one: fewer bytes, larger steps. The same model gives the same bytes.
@@ -90,23 +90,23 @@ def _convert(converter: Any) -> bytes:
         return bytes(converter.convert())
 
 
-def _generator(images: NDArray[np.uint8] | None) -> Callable[[], Iterator[list[NDArray[np.float32]]]]:
-    assert images is not None
-    return lambda: ([given] for given in calibrating.as_inputs(images))
+def _generator(inputs: NDArray[np.float32] | None) -> Callable[[], Iterator[list[NDArray[np.float32]]]]:
+    assert inputs is not None
+    return lambda: ([inputs[place : place + 1]] for place in range(len(inputs)))
 
 
 def _quantized_as_told(
-    converter: Any, model: Any, images: NDArray[np.uint8] | None, calibration: str, keep_float: Sequence[str]
+    converter: Any, model: Any, inputs: NDArray[np.float32] | None, calibration: str, keep_float: Sequence[str]
 ) -> bytes:
     """Return the int8 file with ranges and float layers as told, through the converter's own two steps.
 
     Between calibrating and quantizing the ranges stand in the float file, where others can be put in their place.
     """
-    assert images is not None
+    assert inputs is not None
     converter._experimental_calibrate_only = True
     calibrated = _convert(converter)
     if calibration != "minmax":
-        ranges = calibrating.chosen_ranges(_activations(calibrated), images, calibration=calibration)
+        ranges = calibrating.chosen_ranges(_activations(calibrated), inputs, calibration=calibration)
         calibrated = _with_ranges(calibrated, ranges)
     left_out = [step.name for step in steps_of(keep_float, model, _steps(calibrated))]
     with quiet():
@@ -148,8 +148,8 @@ def _is_weighted(file: Any, operator: Any) -> bool:
     )
 
 
-def _activations(calibrated: bytes) -> Callable[[NDArray[np.uint8]], Mapping[str, NDArray[np.float32]]]:
-    """Return a function from an image to what the layers put out; input and scores, whose ranges are known, are not."""
+def _activations(calibrated: bytes) -> Callable[[NDArray[np.float32]], Mapping[str, NDArray[np.float32]]]:
+    """Return a function from an input to what the layers put out; input and scores, whose ranges are known, are not."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
     # Operation by operation: a delegate would fuse them and leave nothing between them to be seen.
@@ -163,8 +163,7 @@ def _activations(calibrated: bytes) -> Callable[[NDArray[np.uint8]], Mapping[str
     (source,) = interpreter.get_input_details()
     names = {step.outputs[0]: step.name for step in _steps(calibrated)[:-1]}
 
-    def run(image: NDArray[np.uint8]) -> Mapping[str, NDArray[np.float32]]:
-        (given,) = calibrating.as_inputs([image])
+    def run(given: NDArray[np.float32]) -> Mapping[str, NDArray[np.float32]]:
         interpreter.set_tensor(source["index"], given)
         interpreter.invoke()
         return {name: interpreter.get_tensor(index) for index, name in names.items()}

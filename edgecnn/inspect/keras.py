@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecnn._tf import is_wrapper_state
+from edgecnn.device.modelfiles.leading import range_before
 from edgecnn.inspect.layers import Constant, Layer, counts, has_open_size, positions
 
 _WEIGHTED = (
@@ -37,6 +38,60 @@ def plain_kernels(model: Any) -> dict[str, NDArray[np.float32]]:
         for weight in layer.weights
         if "kernel" in weight.name.rsplit("/", 1)[-1] and not is_wrapper_state(weight.name)
     }
+
+
+def leading_range(model: Any) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+    """Return mean and std of the pixels that a model takes, as its leading scaling or normalization layers tell.
+
+    None where there is no such layer, or it fits several ranges.
+    """
+    scale, offset = np.ones(1), np.zeros(1)
+    for layer in model.layers:
+        kind = type(layer).__name__
+        if kind in _PASSING:
+            continue
+        found = _affine(layer, kind)
+        if found is None:
+            break
+        scale, offset = scale * found[0], offset * found[0] + found[1]
+    if (scale == 1).all() and not offset.any():
+        return None
+    return range_before(tuple(map(float, scale)), tuple(map(float, offset)))
+
+
+# Layers in front of a first scaling that leave pixels as they are.
+_PASSING = ("InputLayer", "Reshape", "Permute", "Flatten", "ZeroPadding2D", "Cropping2D", "Resizing", "Dropout")
+
+
+def _affine(layer: Any, kind: str) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """Return scale and offset of a layer that scales and shifts its input, per channel or for all; None for others."""
+    if kind == "Rescaling":
+        return tuple(np.atleast_1d(np.asarray(one, np.float64)) for one in (layer.scale, layer.offset))  # type: ignore[return-value]
+    if kind == "Normalization":
+        mean, variance = (np.asarray(one, np.float64).ravel() for one in (layer.mean, layer.variance))
+        deviation = np.sqrt(np.maximum(variance, 1e-14))
+        return 1 / deviation, -mean / deviation
+    if kind == "BatchNormalization":
+        mean, variance = (one.numpy().astype(np.float64) for one in (layer.moving_mean, layer.moving_variance))
+        if not mean.any() and (variance == 1).all():  # untrained: it says nothing
+            return None
+        deviation = np.sqrt(variance + layer.epsilon)
+        return 1 / deviation, -mean / deviation
+    return None
+
+
+def last_activation(model: Any) -> str | None:
+    """Return the name of the activation behind the last layer with weights, "linear" for none; None for what is unknown."""
+    for layer in reversed(model.layers):
+        inner = getattr(layer, "layer", layer)
+        kind = type(inner).__name__
+        if kind == "Softmax":
+            return "softmax"
+        activation = getattr(getattr(inner, "activation", None), "__name__", None)
+        if kind in ("Dropout", "Reshape", "Flatten") or (kind == "Activation" and activation == "linear"):
+            continue
+        return activation if kind in ("Activation", *_WEIGHTED) else None
+    return None
 
 
 def _row(layer: Any) -> Layer:

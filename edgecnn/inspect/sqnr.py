@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecnn.device.predictor import decode_output, input_encoding
+from edgecnn.device.contract import Contract, Quantized, real_values
 from edgecnn.device.runtimes import loader as runtimes
 from edgecnn.device.runtimes.quiet import quiet
 from edgecnn.errors import ArtifactError
@@ -65,12 +65,20 @@ class Power:
 
 
 def compare(
-    content: bytes, reference: bytes, suffix: str, images: NDArray[np.uint8] | None, *, where: str, against: str
+    content: bytes,
+    reference: bytes,
+    suffix: str,
+    images: NDArray[np.uint8] | None,
+    *,
+    contract: Contract | None,
+    where: str,
+    against: str,
 ) -> list[Sqnr]:
     """Return the ratios of each of the file's layers, in the order of `inspect.inspect_bytes`.
 
     `content` and `reference` are .tflite or .onnx files (`suffix`), named `where` and `against` in errors. `images`
-    are uint8 [N, H, W, C], one inference each; without any only weights are compared.
+    are uint8 [N, H, W, C], given to both as the `contract` says, one inference each; without any only weights are
+    compared.
     Raises `ArtifactError` when the two are not one network, or one does not take the images.
     """
     reader = _reader(suffix)
@@ -79,11 +87,16 @@ def compare(
     with reading(against):
         theirs = reader.operations(reference)
     kernels = _paired_kernels(own, theirs, where, against)
+    if images is not None and contract is not None and images.shape[1:] != contract.shape:
+        raise ArtifactError(
+            f"{where}: input is {list(contract.shape)}; expected {list(images.shape[1:])}, an image; name a data set "
+            f"that fits"
+        )
     pairs = _pairs_by_name(own, theirs) if suffix == ".onnx" else _pairs_in_order(own, theirs)
     outputs: dict[Any, Power] = {}
-    if images is not None:
-        mine = _Outputs(reader.exposed(content, [o.output for o, _ in pairs]), suffix, images, where)
-        others = _Outputs(reader.exposed(reference, [o.output for _, o in pairs]), suffix, images, against)
+    if images is not None and contract is not None:
+        mine = _Outputs(reader.exposed(content, [o.output for o, _ in pairs]), suffix, contract, where)
+        others = _Outputs(reader.exposed(reference, [o.output for _, o in pairs]), suffix, contract, against)
         outputs = _output_powers(pairs, mine, others, images)
     return [
         Sqnr(
@@ -97,7 +110,7 @@ def compare(
 class _Outputs:
     """The outputs of a model image by image, as real values."""
 
-    def __init__(self, content: bytes, suffix: str, images: NDArray[np.uint8], where: str) -> None:
+    def __init__(self, content: bytes, suffix: str, contract: Contract, where: str) -> None:
         runtime = runtimes.pick(Path(f"model{suffix}"))
         load = partial(runtimes.load_ort, fuse=False) if suffix == ".onnx" else runtimes.RUNTIMES[runtime].load
         try:
@@ -106,16 +119,20 @@ class _Outputs:
         except Exception as error:  # the runtimes raise almost anything for a file they cannot take
             reason = " ".join(str(error).split())[:200]
             raise ArtifactError(f"{where}: {runtime} does not show its layers' outputs ({reason})") from None
-        expected = [1, *images.shape[1:]]
+        expected = [1, *contract.tensor_shape]
         if len(inputs) != 1 or [max(1, n) for n in inputs[0].shape] != expected:
             shapes = ", ".join(str(list(spec.shape)) for spec in inputs)
             raise ArtifactError(f"{where}: input is {shapes}; expected {expected}, an image; name a data set that fits")
-        self._encoding = input_encoding(inputs[0])
+        spec = inputs[0]
+        self._encode = replace(contract, input=Quantized(spec.dtype, spec.scale, spec.zero_point)).encoder()
 
     def of(self, image: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         """Return the outputs for an image uint8 [H, W, C]."""
-        raw = self._invoke([self._encoding[image[None]]])
-        return [decode_output(values, spec) for values, spec in zip(raw, self._specs, strict=True)]
+        raw = self._invoke([self._encode(image[None])])
+        return [
+            real_values(values, Quantized(spec.dtype, spec.scale, spec.zero_point))
+            for values, spec in zip(raw, self._specs, strict=True)
+        ]
 
 
 def _reader(suffix: str) -> ModuleType:

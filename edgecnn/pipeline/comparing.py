@@ -99,7 +99,7 @@ def _figures(work: Workspace, path: Path) -> dict[str, Any]:
     from edgecnn.bench.accuracy import log_loss, top1_accuracy
 
     record, test = artifact.read_record(path), work.data.test
-    probabilities = _tf.predict(recorded_model(path), test.images)
+    probabilities = _tf.predict(recorded_model(path), test.images, record.contract)
     accuracy = top1_accuracy(probabilities, test.labels)
     first_wrong = probabilities[:_FIRST].argmax(axis=1) != test.labels[:_FIRST]
     return {

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from edgecnn import artifact, extras
 from edgecnn.config.dicts import stated
 from edgecnn.config.settings import Clustering, Pruning, Training
+from edgecnn.device.contract import Contract
 from edgecnn.errors import ConfigError
 from edgecnn.pipeline.fitting import check_drop, fit_function, keep, taught
 from edgecnn.pipeline.teaching import members, teach
-from edgecnn.pipeline.workspace import Workspace, calibration_images, delta_of, is_complete, recorded_model
+from edgecnn.pipeline.workspace import Workspace, calibration_inputs, delta_of, is_complete, recorded_model
 
 if TYPE_CHECKING:
     from edgecnn.bench.accuracy import AccuracyDelta
@@ -46,7 +47,7 @@ def prune(
         _descendant(parent_recipe, pruned_name(pruning)),
         settings={"pruning": stated(pruning)},
         training=pruning.training,
-        compress=lambda model, fit: _pruned(work, model, pruning, fit),
+        compress=lambda model, contract, fit: _pruned(work, model, contract, pruning, fit),
         remedy="lower --sparsity, or prune in more --rounds",
     )
 
@@ -63,7 +64,7 @@ def cluster(work: Workspace, parent_recipe: str = "baseline", *, clusters: int |
         _descendant(parent_recipe, clustered_name(clustering)),
         settings={"clustering": stated(clustering)},
         training=clustering.training,
-        compress=lambda model, fit: _clustered(model, clustering, fit),
+        compress=lambda model, _, fit: _clustered(model, clustering, fit),
         remedy="give more --clusters",
     )
 
@@ -84,7 +85,7 @@ def train_quantized(work: Workspace, parent_recipe: str) -> str:
             **({"preserve": "clusters"} if clustered else {}),
         },
         training=work.config.qat,
-        compress=lambda model, fit: _trained_quantized(work, model, "clusters" if clustered else "zeros", fit),
+        compress=lambda *given: _trained_quantized(work, "clusters" if clustered else "zeros", *given),
         remedy="try --method ptq, or a parent that is pruned or clustered less",
     )
 
@@ -123,7 +124,7 @@ def _compressed(
     *,
     settings: dict[str, Any],
     training: Training,
-    compress: Callable[[Any, Fitting], tuple[Any, Fit]],
+    compress: Callable[[Any, Contract, Fitting], tuple[Any, Fit]],
     remedy: str,
 ) -> str:
     """Make a recipe's model from its parent's by `compress`, unless it is there; return the recipe's name."""
@@ -136,19 +137,21 @@ def _compressed(
             check_drop(recipe, delta, work, remedy=remedy)
         return recipe
     original, lessons = recorded_model(parent), teach(work)
+    contract = artifact.read_record(parent).contract
     _tf.seed_everything(work.config.seed)
-    model, fitted = compress(original, fit_function(work, path, stage, training, lessons=lessons))
-    delta = _delta(work, original, model)
-    keep(work, path, model, fitted, recipe=recipe, settings=settings, parents=parents, delta=delta, remedy=remedy)
+    model, fitted = compress(original, contract, fit_function(work, path, stage, training, contract, lessons=lessons))
+    delta = _delta(work, original, model, contract)
+    kept = {"settings": settings, "parents": parents, "contract": contract}
+    keep(work, path, model, fitted, recipe=recipe, delta=delta, remedy=remedy, **kept)
     return recipe
 
 
-def _delta(work: Workspace, parent: Any, model: Any) -> AccuracyDelta:
+def _delta(work: Workspace, parent: Any, model: Any, contract: Contract) -> AccuracyDelta:
     from edgecnn import _tf
     from edgecnn.bench.accuracy import accuracy_delta
 
     validation = work.data.validation
-    before, after = (_tf.predict(one, validation.images) for one in (parent, model))
+    before, after = (_tf.predict(one, validation.images, contract) for one in (parent, model))
     return accuracy_delta(before, after, validation.labels)
 
 
@@ -169,13 +172,15 @@ def _refuse_parent(work: Workspace, recipe: str, command: str, stages: Iterable[
             raise ConfigError(f"{command}: {recipe} is {done[stage]} already; name its {float_}parent with --recipe")
 
 
-def _pruned(work: Workspace, model: Any, pruning: Pruning, fit: Callable[..., Fit]) -> tuple[Any, Fit]:
+def _pruned(
+    work: Workspace, model: Any, contract: Contract, pruning: Pruning, fit: Callable[..., Fit]
+) -> tuple[Any, Fit]:
     from edgecnn.compress.prune import prune as prune_model
     from edgecnn.compress.structured import prune_structured
 
     if pruning.method == "structured":
-        images = calibration_images(work, FILTER_IMAGES)
-        return prune_structured(model, pruning=pruning, calibration_images=images, fit=fit)
+        inputs = calibration_inputs(work, FILTER_IMAGES, contract)
+        return prune_structured(model, pruning=pruning, calibration_inputs=inputs, fit=fit)
     steps = -(-len(work.data.train) // pruning.training.batch_size)
     return prune_model(model, pruning=pruning, steps_per_epoch=steps, fit=fit)
 
@@ -186,8 +191,8 @@ def _clustered(model: Any, clustering: Clustering, fit: Fitting) -> tuple[Any, F
     return cluster_model(model, clustering=clustering, fit=fit)
 
 
-def _trained_quantized(work: Workspace, model: Any, preserve: str, fit: Fitting) -> tuple[Any, Fit]:
+def _trained_quantized(work: Workspace, preserve: str, model: Any, contract: Contract, fit: Fitting) -> tuple[Any, Fit]:
     from edgecnn.compress.qat import quantize_aware
 
-    images = calibration_images(work, QAT_CALIBRATION_IMAGES)
-    return quantize_aware(model, calibration_images=images, fit=fit, preserve=preserve)
+    inputs = calibration_inputs(work, QAT_CALIBRATION_IMAGES, contract)
+    return quantize_aware(model, calibration_inputs=inputs, fit=fit, preserve=preserve)

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from edgecnn.config import RunConfig
 from edgecnn.config.settings import CALIBRATED, SCHEMES, Exporting
+from edgecnn.device.contract import Contract
 from edgecnn.errors import ConfigError, unknown
-from edgecnn.pipeline.workspace import Workspace, calibration_images
+from edgecnn.pipeline.workspace import Workspace, calibration_inputs
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-    from edgecnn.device import Predictor
 
 SUFFIXES = {"tflite": ".tflite", "onnx": ".onnx"}
 AUTO = ("auto",)  # as `keep_float`: the fewest layers with which the gate holds
@@ -85,8 +84,11 @@ class Target:
         return settings
 
 
-def converted(model: Any, target: Target, work: Workspace) -> bytes:
-    """Return the file that `target` is of a Keras `model`; raises `ConfigError` for what does not go together."""
+def converted(model: Any, contract: Contract, target: Target, work: Workspace) -> bytes:
+    """Return the file that `target` is of a Keras `model`, calibrated on images as its `contract` says.
+
+    Raises `ConfigError` for what does not go together.
+    """
     from edgecnn.compress.qat import is_quantization_aware, without_wrappers
     from edgecnn.export.onnx import to_onnx
     from edgecnn.export.tflite import to_tflite
@@ -97,7 +99,7 @@ def converted(model: Any, target: Target, work: Workspace) -> bytes:
         refuse_for_qat(target)
     options: dict[str, Any] = {"scheme": target.scheme}
     if target.scheme in CALIBRATED:
-        options["representative_dataset"] = calibration_images(work, exporting.calibration_images)
+        options["representative_dataset"] = calibration_inputs(work, exporting.calibration_images, contract)
         options["calibration"] = exporting.calibration
         options["keep_float"] = target.keep_float
         options["per_tensor"] = target.per_tensor
@@ -106,7 +108,7 @@ def converted(model: Any, target: Target, work: Workspace) -> bytes:
     else:
         # tf2onnx does not know tfmot's per-channel ranges: the weights QAT found are exported, their ranges calibrated.
         content = to_onnx(without_wrappers(model) if qat else model, dynamic_batch=target.dynamic_batch, **options)
-    return _with_corrected_biases(content, model, target, work) if target.bias_correction else content
+    return _with_corrected_biases(content, model, contract, target, work) if target.bias_correction else content
 
 
 def refuse_for_qat(target: Target) -> None:
@@ -123,7 +125,7 @@ def refuse_for_qat(target: Target) -> None:
             )
 
 
-def _with_corrected_biases(content: bytes, model: Any, target: Target, work: Workspace) -> bytes:
+def _with_corrected_biases(content: bytes, model: Any, contract: Contract, target: Target, work: Workspace) -> bytes:
     from edgecnn.export import onnx, tflite
     from edgecnn.export.bias import corrected_biases
     from edgecnn.inspect import kernels_of
@@ -133,19 +135,25 @@ def _with_corrected_biases(content: bytes, model: Any, target: Target, work: Wor
     biases = corrected_biases(
         model,
         kernels=as_in_keras(plain_kernels(model), kernels_of(content, target.suffix)),
-        images=calibration_images(work, work.config.exporting.calibration_images),
+        inputs=calibration_inputs(work, work.config.exporting.calibration_images, contract),
         keep_float=target.keep_float,
     )
     with_biases = tflite.with_biases if target.form == "tflite" else onnx.with_biases
     return with_biases(content, biases, model)
 
 
-def predictions(name: str, content: bytes, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], Predictor]:
-    """Return class probabilities of a file's content, run in its runtime under a file name, and its predictor."""
-    from edgecnn.device import Predictor
+def predictions(
+    name: str, content: bytes, images: NDArray[np.uint8], contract: Contract
+) -> tuple[NDArray[np.float32], Contract]:
+    """Return class probabilities of a file's content, run in its runtime under a file name, and its own contract.
+
+    That is the parent's `contract` with how the file stores input and output.
+    """
+    from edgecnn.device.classifier import Classifier
+    from edgecnn.device.runtimes.loader import load
 
     with tempfile.TemporaryDirectory() as folder:
         candidate = Path(folder) / name
         candidate.write_bytes(content)
-        predictor = Predictor(candidate)
-        return predictor.probabilities(images), predictor
+        classifier = Classifier(load(candidate), contract.unstored())
+        return classifier.probabilities(images), classifier.contract

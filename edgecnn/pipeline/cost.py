@@ -74,9 +74,13 @@ def inspected(model: Path, *, against: Path | None = None, images: NDArray[np.ui
             f"{against}: cannot be compared with {model.name}; expected two .tflite or two .onnx files; "
             f"give --against its float32 export"
         )
+    from edgecnn.device.classifier import contract_of
+    from edgecnn.device.runtimes import loader
     from edgecnn.inspect import sqnr
 
-    ratios = sqnr.compare(content, _trusted(against), model.suffix, images, where=str(model), against=str(against))
+    contract = None if images is None else contract_of(loader.load(model))
+    named = {"where": str(model), "against": str(against)}
+    ratios = sqnr.compare(content, _trusted(against), model.suffix, images, contract=contract, **named)
     pairs = zip(layers, ratios, strict=True)
     layers = [replace(layer, sqnr_db=r.output_db, weight_sqnr_db=r.weight_db) for layer, r in pairs]
     return Inspection(model, content, layers, against, 0 if images is None else len(images))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from edgecnn import artifact, extras
 from edgecnn.artifact import Record, Run
 from edgecnn.config import configure
+from edgecnn.device.contract import DIGIT, Contract
 from edgecnn.errors import ArtifactError
 from edgecnn.pipeline.workspace import Observer, Workspace, load_data, unobserved
 
@@ -25,13 +26,13 @@ _LEAST_OUTLIERS, _MOST_OUTLIERS = 2_000, 50_000
 _LEAST_KNOWN = 5_000  # training images; fewer show too little of what a digit may look like to call one untypical
 
 
-def decision(work: Workspace, probabilities: NDArray[np.float32]) -> dict[str, Any]:
-    """Return what an export's record keeps, from its class probabilities [N, classes] of the validation images.
+def decision(work: Workspace, contract: Contract, probabilities: NDArray[np.float32]) -> dict[str, Any]:
+    """Return what the record of an export of this contract keeps, from its probabilities of the validation images.
 
     What is typical depends on the data alone: it is learned once in a run, and kept there. Of images that are no digits
     it is not known; the rule then refuses what is not sure.
     """
-    return _decided(work.data, probabilities, _typical_of_run(work.run, work.data))
+    return decided(work.data, contract, probabilities, _typical_of_run(work.run, work.data))
 
 
 def decide(models: Sequence[Path], *, data_dir: Path | None = None, observe: Observer = unobserved) -> list[Path]:
@@ -70,9 +71,7 @@ def typical(data: DataSet) -> Sequence[Layer]:
 
     There is none, no layers, where the training images are few, or no digits: what is unlike them is made of digits.
     """
-    from edgecnn.device.preprocessing.digit import are_digits
-
-    if len(data.train) < _LEAST_KNOWN or not are_digits(data.input_shape, data.labels):
+    if len(data.train) < _LEAST_KNOWN or data.picture != DIGIT:
         return ()
     from edgecnn.data.outliers import outliers
     from edgecnn.device.trust.typicality import Layer, packed, unpacked
@@ -100,14 +99,17 @@ def _typical_of_run(run: Run, data: DataSet) -> Sequence[Layer]:
     return layers
 
 
-def _decided(data: DataSet, probabilities: NDArray[np.float32], layers: Sequence[Layer]) -> dict[str, Any]:
+def decided(
+    data: DataSet, contract: Contract, probabilities: NDArray[np.float32], layers: Sequence[Layer]
+) -> dict[str, Any]:
+    """Return the decision that is fitted to a model's probabilities [N, classes] of the validation images."""
     from edgecnn.bench import acceptance
 
     validation = data.validation
     pixels = validation.images
-    fitted = acceptance.fitted(probabilities, validation.labels)
+    fitted = acceptance.fitted(probabilities, validation.labels, scores=contract.scores)
     rule = acceptance.with_rule(fitted, probabilities, pixels, layers)
-    return acceptance.described(rule, probabilities, validation.labels, pixels, data.labels)
+    return acceptance.described(rule, probabilities, validation.labels, pixels, contract)
 
 
 def _data_of(path: Path, record: Record, data_dir: Path | None, observe: Observer) -> DataSet:
@@ -126,5 +128,6 @@ def _data_of(path: Path, record: Record, data_dir: Path | None, observe: Observe
 def _write(path: Path, record: Record, data: DataSet, layers: Sequence[Layer]) -> None:
     from edgecnn.device import Predictor
 
-    probabilities = Predictor(path).probabilities(data.validation.images)
-    artifact.write_record(path, replace(record, decision=_decided(data, probabilities, layers)))
+    predictor = Predictor(path)
+    found = decided(data, predictor.contract, predictor.probabilities(data.validation.images), layers)
+    artifact.write_record(path, replace(record, contract=predictor.contract, decision=found))

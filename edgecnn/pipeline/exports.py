@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,10 @@ from edgecnn import artifact, extras
 from edgecnn.artifact import Record, Run
 from edgecnn.config import RunConfig
 from edgecnn.config.settings import CALIBRATED
+from edgecnn.device.contract import Contract
+from edgecnn.device.resolution import NOTHING_SAID, Said, assumption_line
 from edgecnn.errors import ArtifactError, GateError
+from edgecnn.pipeline.contracts import of_keras
 from edgecnn.pipeline.conversion import AUTO, Target, converted, predictions
 from edgecnn.pipeline.deciding import decision
 from edgecnn.pipeline.sensitivity import float_layers
@@ -33,6 +36,17 @@ if TYPE_CHECKING:
 
 Check = Callable[[bytes], None]  # raises for content that must not be written
 
+
+@dataclass(frozen=True)
+class Parent:
+    """The Keras model that is exported: its file, itself, what it takes, and the name of its recipe."""
+
+    path: Path
+    model: Any
+    contract: Contract
+    recipe: str
+
+
 _RUNTIME_EXTRAS = {"tflite": "litert", "onnx": "ort"}
 
 
@@ -44,12 +58,14 @@ def export(work: Workspace, *, recipe: str, target: Target, check: Check | None 
     """
     parent = work.run.model(recipe)
     if target.keep_float == AUTO:
-        target = replace(target, keep_float=float_layers(recorded_model(parent), target, work))
+        model, contract = recorded_model(parent), artifact.read_record(parent).contract
+        target = replace(target, keep_float=float_layers(model, contract, target, work))
     path = work.run.exported(recipe, target.file)
     if is_exported(work, path, target, parent):
         _check_drop(artifact.read_record(path), work.config)
     else:
-        _export_to(path, recorded_model(parent), parent, recipe, target, work, check)
+        contract = artifact.read_record(parent).contract
+        _export_to(path, Parent(parent, recorded_model(parent), contract, recipe), target, work, check)
     return path
 
 
@@ -62,24 +78,37 @@ def is_exported(work: Workspace, path: Path, target: Target, parent: Path) -> bo
 
 
 def export_model(
-    model: Path, *, target: Target, out: Path, config: RunConfig, data: DataSet, check: Check | None = None
+    model: Path,
+    *,
+    target: Target,
+    out: Path,
+    config: RunConfig,
+    data: DataSet,
+    said: Said = NOTHING_SAID,
+    warn: Callable[[str], None] = lambda line: None,
+    check: Check | None = None,
 ) -> Path:
-    """Export a .keras file that belongs to no run into folder `out`, checked like one of a run; return the path."""
+    """Export a .keras file that belongs to no run into folder `out`, checked like one of a run; return the path.
+
+    What it takes is in its record, or `said`, or found in the file or by trial; `warn` gets a line on what is assumed.
+    """
     from edgecnn import _tf
 
     extras.require("train", needed_by="export")
     has_record = artifact.record_path(model).exists()
     recipe = artifact.checked(model).recipe if has_record else "baseline"
     loaded = _tf.load_model(model)
-    check_image_input(loaded, data, where=str(model))
+    contract = of_keras(model, loaded, data=data, said=said)
     refuse_other_images(model, data)
+    if contract.assumed:
+        warn(f"{model}: {assumption_line(contract)}")
     work = Workspace(Run(out), config, data)
     if target.keep_float == AUTO:
-        target = replace(target, keep_float=float_layers(loaded, target, work))
+        target = replace(target, keep_float=float_layers(loaded, contract, target, work))
     path = out / target.file
     if artifact.record_path(path).exists() and artifact.read_record(path).parents != parent_hashes(path, (model,)):
         raise ArtifactError(f"{path}: is there, exported from another model; choose another --out")
-    _export_to(path, loaded, model, recipe, target, work, check)
+    _export_to(path, Parent(model, loaded, contract, recipe), target, work, check)
     return path
 
 
@@ -102,49 +131,36 @@ def pack_predictor(out: Path) -> Path:
     return path
 
 
-def check_image_input(model: Any, data: DataSet, *, where: str) -> None:
-    """Raise `ArtifactError` unless the Keras `model` takes the images of `data` and knows their classes."""
-    expected = (None, *data.input_shape)
-    shape, outputs = getattr(model, "input_shape", None), getattr(model, "output_shape", None)
-    if shape != expected:
-        raise ArtifactError(f"{where}: input is {shape}; expected {expected}, the images of {data.name}")
-    if outputs != (None, len(data.labels)):
-        raise ArtifactError(f"{where}: output is {outputs}; expected {len(data.labels)} classes, those of {data.name}")
-
-
-def _export_to(
-    path: Path, model: Any, parent: Path, recipe: str, target: Target, work: Workspace, check: Check | None
-) -> None:
+def _export_to(path: Path, parent: Parent, target: Target, work: Workspace, check: Check | None) -> None:
     """Convert, compare, and write artifact and record; nothing is written when the result is refused."""
     from edgecnn import inspect
 
     extras.require("train", _RUNTIME_EXTRAS[target.form], needed_by=f"export --format {target.form}")
-    content = converted(model, target, work)
+    content = converted(parent.model, parent.contract, target, work)
     if check:
         check(content)
-    _check_zeros(path, content, model, recipe)
-    given, metrics, probabilities = _compared(path, content, model, work)
+    _check_zeros(path, content, parent.model, parent.recipe)
+    contract, metrics, probabilities = _compared(path, content, parent, work)
     layers = inspect.inspect_bytes(content, path.suffix, where=str(path))
     record = Record(
         stage="export",
-        recipe=recipe,
+        recipe=parent.recipe,
         scheme=target.scheme,
         artifact=path.name,
         sha256=artifact.sha256(content),
         size_bytes=len(content),
         gzip_bytes=artifact.gzip_size(content),
-        parents=parent_hashes(path, (parent,)),
+        parents=parent_hashes(path, (parent.path,)),
         parameters=sum(layer.parameters for layer in layers),
         nonzero_parameters=sum(layer.nonzero_parameters for layer in layers),
         seed=work.config.seed,
         settings=target.settings(work.config),
         data=described_data(work),
-        labels=list(work.data.labels),
-        input=given,
+        contract=contract,
         metrics=metrics,
     )
     _check_drop(record, work.config)
-    artifact.keep(path, content, replace(record, decision=decision(work, probabilities)))
+    artifact.keep(path, content, replace(record, decision=decision(work, contract, probabilities)))
 
 
 def _check_zeros(path: Path, content: bytes, model: Any, recipe: str) -> None:
@@ -162,26 +178,23 @@ def _check_zeros(path: Path, content: bytes, model: Any, recipe: str) -> None:
 
 
 def _compared(
-    path: Path, content: bytes, model: Any, work: Workspace
-) -> tuple[dict[str, Any], dict[str, Any], NDArray[np.float32]]:
+    path: Path, content: bytes, parent: Parent, work: Workspace
+) -> tuple[Contract, dict[str, Any], NDArray[np.float32]]:
     """Run `content` in its runtime against its Keras parent on validation.
 
-    Return the description of its input, metrics, and its class probabilities [N, classes].
+    Return its contract, metrics, and its class probabilities [N, classes].
     """
     from edgecnn import _tf
     from edgecnn.bench.accuracy import accuracy_delta
     from edgecnn.bench.parity import compare
 
     validation = work.data.validation
-    got, predictor = predictions(path.name, content, validation.images)
-    reference = _tf.predict(model, validation.images)
+    got, contract = predictions(path.name, content, validation.images, parent.contract)
+    reference = _tf.predict(parent.model, validation.images, parent.contract)
     delta = accuracy_delta(reference, got, validation.labels)
     parity = compare(reference, got)
-    spec = predictor.input
-    unit_range = [0, 1] if spec.dtype == "float32" else [0, 255]
-    given = {"shape": list(spec.shape), "dtype": spec.dtype, "range": unit_range}
     agreement = {"top1_agreement": parity.top1_agreement, "max_abs_error": parity.max_abs_error}
-    return given, {**figures_of(delta), **agreement}, got
+    return contract, {**figures_of(delta), **agreement}, got
 
 
 def _check_drop(record: Record, config: RunConfig) -> None:

@@ -13,7 +13,9 @@ from edgecnn.config import RunConfig
 from edgecnn.config.dicts import stated
 from edgecnn.config.names import arch_name
 from edgecnn.config.settings import Training
+from edgecnn.device.contract import Contract
 from edgecnn.errors import ArtifactError, GateError
+from edgecnn.pipeline.contracts import of_training
 from edgecnn.pipeline.workspace import Workspace, described_data, figures_of, is_complete, parent_hashes
 
 if TYPE_CHECKING:
@@ -45,8 +47,10 @@ def train_new(
     model_lessons = lessons()
     _tf.seed_everything(config.seed)
     model = untrained(work)
-    fitted = fit_function(work, path, stage, config.training, lessons=model_lessons)(model)
-    keep(work, path, without_batch_norm(model), fitted, recipe=recipe, settings=settings, parents=teachers)
+    contract = of_training(model, work.data)
+    fitted = fit_function(work, path, stage, config.training, contract, lessons=model_lessons)(model)
+    kept = without_batch_norm(model)
+    keep(work, path, kept, fitted, contract=contract, recipe=recipe, settings=settings, parents=teachers)
 
 
 def untrained(work: Workspace) -> Any:
@@ -84,7 +88,7 @@ def taught(config: RunConfig) -> dict[str, Any]:
 
 
 def fit_function(
-    work: Workspace, path: Path, stage: str, training: Training, *, lessons: Lessons | None = None
+    work: Workspace, path: Path, stage: str, training: Training, contract: Contract, *, lessons: Lessons | None = None
 ) -> Callable[..., Fit]:
     """Return the fit function of a stage: data, seed, lessons, checkpoint beside the artifact and progress filled in.
 
@@ -101,6 +105,7 @@ def fit_function(
             model,
             (work.data.train.images, work.data.train.labels),
             (work.data.validation.images, work.data.validation.labels),
+            contract=contract,
             training=training,
             seed=work.config.seed,
             checkpoint=_checkpoint(path, next(rounds)),
@@ -119,6 +124,7 @@ def keep(
     model: Any,
     fitted: Fit,
     *,
+    contract: Contract,
     recipe: str,
     settings: dict[str, Any],
     parents: Iterable[Path],
@@ -150,8 +156,7 @@ def keep(
         seed=work.config.seed,
         settings=settings,
         data=described_data(work),
-        labels=list(work.data.labels),
-        input={"shape": [-1, *work.data.input_shape], "dtype": "float32", "range": [0, 1]},
+        contract=contract,
         metrics=_metrics(fitted, delta),
     )
     artifact.keep(path, content, record)

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from edgecnn import artifact, extras
 from edgecnn.artifact import Record, Run
+from edgecnn.device.resolution import NOTHING_SAID, Said
 from edgecnn.errors import ArtifactError, ConfigError, DataError, GateError, unknown
 from edgecnn.pipeline import parity
 from edgecnn.pipeline.c_libraries import libraries_for
+from edgecnn.pipeline.contracts import of_file_to_measure as contract_in
 from edgecnn.pipeline.rows import row
 from edgecnn.pipeline.workspace import Observer, unobserved
 
@@ -56,6 +58,7 @@ def bench(
     must_fit: bool = False,
     keras: bool = True,
     place: Place | None = None,
+    said: Said = NOTHING_SAID,
     observe: Observer = unobserved,
 ) -> dict[str, Any]:
     """Measure the models among `candidates` in the board's installed runtimes (or those named); write `out`.
@@ -64,7 +67,8 @@ def bench(
     and the ratio to `baseline` (an artifact's name; default: float32 in the first runtime) is formed turn by turn.
     Accuracy is over the test split of `data` where the model takes such images (`must_fit`: else `DataError`), parity
     with the Keras parent (`keras` and TensorFlow being installed) or the float32 model of the recipe; the first images
-    that are read otherwise go to a folder beside `out`. `place` is where models are measured, by default here.
+    that are read otherwise go to a folder beside `out`. What a model takes is in its record, or `said`, or found in its
+    file or by trial on validation images; what is assumed is in its row. `place` is where models are measured, by default here.
     Artifacts are named relative to a folder, else by file name.
     Raises `ArtifactError` when there is nothing to measure or a model is not what its record says.
     """
@@ -77,6 +81,7 @@ def bench(
     names = _names([path for path, _ in pairs], relative_to)
     _check_baseline(baseline, names)
     artifact.check_writable(out)
+    contracts = {model: contract_in(model, data, said) for model in dict.fromkeys(model for model, _ in pairs)}
     setting = setting or session.Setting(session.EFFORTS["default"])
     place = place or here()
     found = dict(place.conditions)
@@ -87,6 +92,7 @@ def bench(
             setting,
             images=None if data is None else data.test.images,
             classes=0 if data is None else len(data.labels),
+            contracts=contracts,
             libraries={model: made if isinstance(made, str) else made.path for model, made in libraries.items()},
             place=place,
             observe=lambda done, total: observe("bench", done, total, {}),

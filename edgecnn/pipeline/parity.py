@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgecnn import artifact, extras
 from edgecnn.artifact import Record
+from edgecnn.device.contract import Contract
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,19 +58,19 @@ class References:
         """Return the reference for one measured model; None when there is nothing of its kind."""
         record = self._records[m.model]
         parent = None if record is None or not self._keras else _keras_parent(m.model, record)
-        if parent is not None:
+        if parent is not None and record is not None:
             if parent not in self._of_parent:
-                self._of_parent[parent] = self._run(parent)
+                self._of_parent[parent] = self._run(parent, record.contract)
             return self._of_parent[parent]
         found = next((other for other in self._measured if self._may_stand_for(m, other)), None)
         if found is None or found.probabilities is None:
             return None
         return Reference(f"{found.model.name} ({found.runtime})", found.probabilities)
 
-    def _run(self, parent: Path) -> Reference:
+    def _run(self, parent: Path, contract: Contract) -> Reference:
         from edgecnn import _tf
 
-        return Reference(parent.name, _tf.predict(_tf.load_model(parent), self._data.test.images))
+        return Reference(parent.name, _tf.predict(_tf.load_model(parent), self._data.test.images, contract))
 
     def _may_stand_for(self, m: Measurement, other: Measurement) -> bool:
         """Return whether `other` is what `m` can be compared with where there is no Keras parent."""

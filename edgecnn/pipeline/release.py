@@ -16,7 +16,7 @@ from edgecnn.config import RunConfig, configure
 from edgecnn.config.dicts import differences
 from edgecnn.config.names import arch_name, data_name
 from edgecnn.config.settings import Exporting
-from edgecnn.device.preprocessing.digit import are_digits
+from edgecnn.device.contract import DIGIT
 from edgecnn.errors import ArtifactError, ConfigError
 from edgecnn.pipeline.compressing import pruned_name
 from edgecnn.pipeline.workspace import read_config
@@ -55,8 +55,7 @@ def release(opened: Run, *, name: str, recipe: str, out: Path, seeds: Path | Non
         unsaid=differences(_plain(config), config),
     )
     several = None if seeds is None else _read_seeds(seeds, config)
-    model = records["model.keras"]
-    digits = are_digits(model.input["shape"][1:], model.labels)
+    digits = records["model.keras"].contract.picture == DIGIT
     card = model_card(name, records, made=made, bench=measured, digits=digits, seeds=several)
     for name_ in {RELEASED_QAT, *FILES} - set(records):  # of an earlier release of another recipe
         for stale in (artifact.record_path(folder / name_), folder / name_):

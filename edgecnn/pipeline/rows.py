@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 from edgecnn import artifact
 from edgecnn.artifact import Record
 from edgecnn.pipeline import parity
+from edgecnn.device.resolution import assumption_line
 from edgecnn.pipeline.c_libraries import CLibrary
+from edgecnn.pipeline.contracts import found_by_trial
 from edgecnn.pipeline.cost import cost_of, sparse_bytes
 
 if TYPE_CHECKING:
@@ -35,7 +37,8 @@ def row(
         "scheme": record and record.scheme,
         "runtime": m.runtime,
         "error": m.error,
-        "note": _note(m, record),
+        "note": _note(m),
+        "assumed": list(m.contract.assumed) if m.contract else None,
         **_accuracy(m, data, baseline),
         **_acceptance(m, record, data),
         "drop_pp": record and record.metrics.get("drop_pp"),
@@ -58,12 +61,15 @@ def row(
     }
 
 
-def _note(m: Measurement, record: Record | None) -> str | None:
+def _note(m: Measurement) -> str | None:
     if m.unclassified is not None:
         return f"accuracy is not measured: {m.unclassified}"
-    if record is None and m.probabilities is not None:
-        return "no record says what its input means: pixels were given as 0 to 1, by its own scale"
-    return None
+    if m.contract is None or m.probabilities is None:
+        return None
+    said = [assumption_line(m.contract)] if m.contract.assumed else []
+    if found := found_by_trial(m.contract):
+        said.append(f"found by trial on validation images: {found}")
+    return "; ".join(said) or None
 
 
 _ACCURACY = (
@@ -107,11 +113,13 @@ def _acceptance(m: Measurement, record: Record | None, data: DataSet | None) -> 
     from edgecnn.device.trust.decision import read_decision
 
     keys = ("accepted", "top1_accepted", "coverage")
-    if data is None or m.probabilities is None or not accuracy.are_probabilities(m.probabilities):
+    if data is None or m.contract is None or m.probabilities is None:
+        return dict.fromkeys(keys)
+    if not accuracy.are_probabilities(m.probabilities):
         return dict.fromkeys(keys)
     kept = {"decision": record.decision} if record else {}
     decision = read_decision(kept, classes=len(data.labels), where=m.model)
-    test = acceptance.applied(decision, m.probabilities, data.test.images, data.labels)
+    test = acceptance.applied(decision, m.probabilities, data.test.images, m.contract)
     right = test.probabilities.argmax(axis=1) == data.test.labels
     curve = [asdict(one) for one in acceptance.coverage_curve(test.probabilities, data.test.labels)]
     if not kept.get("decision") or not test.accepted.any():

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from edgecnn import extras
+from edgecnn import artifact, extras
+from edgecnn.device.contract import Contract
 from edgecnn.errors import ConfigError, GateError
 from edgecnn.pipeline.conversion import Target, converted, predictions, refuse_for_qat
 from edgecnn.pipeline.cost import COMPARED_IMAGES
@@ -48,13 +49,14 @@ def sensitivity(work: Workspace, recipe: str, form: str) -> list[LayerSensitivit
     extras.require("train", "litert" if form == "tflite" else "ort", needed_by="sensitivity")
     from edgecnn.compress.qat import is_quantization_aware
 
-    model = recorded_model(work.run.model(recipe))
+    path = work.run.model(recipe)
+    model, contract = recorded_model(path), artifact.read_record(path).contract
     if is_quantization_aware(model):
         raise ConfigError(f"sensitivity: {recipe} was trained for int8; name its float parent with --recipe")
-    return _measured(model, Target(form, "int8"), work, spare=True)
+    return _measured(model, contract, Target(form, "int8"), work, spare=True)
 
 
-def float_layers(model: Any, target: Target, work: Workspace) -> tuple[str, ...]:
+def float_layers(model: Any, contract: Contract, target: Target, work: Workspace) -> tuple[str, ...]:
     """Return the fewest layers found whose staying in float makes `target` hold the gate; () where int8 does.
 
     Greedy: the layers that lose most by themselves are added one by one, then each that is not needed is taken out
@@ -66,10 +68,10 @@ def float_layers(model: Any, target: Target, work: Workspace) -> tuple[str, ...]
     if is_quantization_aware(model):
         refuse_for_qat(target)
     allowed = work.config.exporting.max_drop_pp
-    attempt = _attempts(model, target, work)
+    attempt = _attempts(model, contract, target, work)
     if attempt(())[1].drop_pp <= allowed:
         return ()
-    measured = _measured(model, target, work, spare=False)
+    measured = _measured(model, contract, target, work, spare=False)
     order = [m.layer for m in sorted(measured, key=_harm, reverse=True)]
     kept = next((order[:n] for n in range(1, len(order)) if attempt(order[:n])[1].drop_pp <= allowed), None)
     if kept is None:
@@ -89,20 +91,28 @@ def _harm(layer: LayerSensitivity) -> tuple[float, float]:
     return layer.alone.drop_pp, -(float("inf") if layer.sqnr_db is None else layer.sqnr_db)
 
 
-def _measured(model: Any, target: Target, work: Workspace, *, spare: bool) -> list[LayerSensitivity]:
+def _measured(
+    model: Any, contract: Contract, target: Target, work: Workspace, *, spare: bool
+) -> list[LayerSensitivity]:
     from edgecnn.export.mixed import weighted_layers
     from edgecnn.inspect import operations_of, sqnr
 
-    attempt = _attempts(model, target, work)
+    attempt = _attempts(model, contract, target, work)
     layers = weighted_layers(model)
     images = calibration_images(work, COMPARED_IMAGES)
-    reference = converted(model, Target(target.form, "float32"), work)
+    reference = converted(model, contract, Target(target.form, "float32"), work)
     found = []
     for number, layer in enumerate(layers):
         work.observe("sensitivity", number, len(layers), {})
         content, alone = attempt([other for other in layers if other != layer])
         ratios = sqnr.compare(
-            content, reference, target.suffix, images, where=f"{layer} in int8", against="the float32 file"
+            content,
+            reference,
+            target.suffix,
+            images,
+            contract=contract,
+            where=f"{layer} in int8",
+            against="the float32 file",
         )
         operations = operations_of(content, target.suffix)
         own = [r for r, o in zip(ratios, operations, strict=True) if o.kernel is not None][number]
@@ -113,17 +123,17 @@ def _measured(model: Any, target: Target, work: Workspace, *, spare: bool) -> li
     return found
 
 
-def _attempts(model: Any, target: Target, work: Workspace) -> Try:
+def _attempts(model: Any, contract: Contract, target: Target, work: Workspace) -> Try:
     """Return the function that exports `model` with layers in float and compares it with `model` on validation."""
     from edgecnn import _tf
     from edgecnn.bench.accuracy import accuracy_delta
 
     validation = work.data.validation
-    reference = _tf.predict(model, validation.images)
+    reference = _tf.predict(model, validation.images, contract)
 
     def attempt(keep_float: Sequence[str]) -> tuple[bytes, AccuracyDelta]:
-        content = converted(model, replace(target, keep_float=tuple(keep_float)), work)
-        got, _ = predictions(target.file, content, validation.images)
+        content = converted(model, contract, replace(target, keep_float=tuple(keep_float)), work)
+        got, _ = predictions(target.file, content, validation.images, contract)
         return content, accuracy_delta(reference, got, validation.labels)
 
     return attempt

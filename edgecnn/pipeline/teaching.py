@@ -60,8 +60,11 @@ def _make_missing(work: Workspace, teacher: Teacher, lessons: Lessons) -> None:
 
     missing = [view for view, path in enumerate(lessons.paths) if not path.exists()]
     models = [recorded_model(path) for path in members(work)] if missing else []
+    contracts = [artifact.read_record(path).contract for path in members(work)] if missing else []
     for view in missing:
         work.observe("lessons", view, teacher.views, {})
-        lesson = make_lesson(models, work.data.train.images, augmentation=teacher.augmentation, view=view)
+        lesson = make_lesson(
+            models, work.data.train.images, augmentation=teacher.augmentation, view=view, contracts=contracts
+        )
         artifact.write_atomic(lessons.paths[view], lesson_bytes(lesson, identity=lessons.identity))
         work.observe("lessons", view + 1, teacher.views, {})

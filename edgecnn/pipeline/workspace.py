@@ -17,6 +17,7 @@ from edgecnn.config.names import DATA_SETS, arch_name, data_name, resolved_data
 from edgecnn.config.settings import Training
 from edgecnn.config.toml import from_toml, to_toml
 from edgecnn.curves import Verdict, verdict
+from edgecnn.device.contract import Contract
 from edgecnn.errors import ArtifactError, ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -365,6 +366,11 @@ def calibration_images(work: Workspace, count: int) -> NDArray[np.uint8]:
     from edgecnn.data import representative
 
     return representative(work.data.train, count, seed=work.config.seed)
+
+
+def calibration_inputs(work: Workspace, count: int, contract: Contract) -> NDArray[np.float32]:
+    """Return `calibration_images` as a network of this contract takes them, float32 [N, ...]."""
+    return contract.network_input(calibration_images(work, count))
 
 
 def described_data(work: Workspace) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgecnn.artifact import Record
+from edgecnn.device.contract import Contract
 from edgecnn.report.steps import STEP_HEADINGS, step_rows
 from edgecnn.report.table import BENCH_HEADINGS, SEED_HEADINGS, bench_rows, is_sparse, notes, seed_rows, to_markdown
 
@@ -89,7 +90,7 @@ def model_card(
     holds figures of the same recipe trained with several seeds.
     """
     model, conditions = records["model.keras"], bench["conditions"]
-    height, width, channels = model.input["shape"][1:]
+    height, width, channels = model.contract.shape
     return _TEMPLATE.format(
         name=name,
         parameters=_parameters(model),
@@ -169,13 +170,20 @@ def _inputs(records: Mapping[str, Record]) -> Iterator[str]:
     kinds: dict[str, list[str]] = {}
     for file, record in records.items():
         if record.stage == "export":
-            shape = ", ".join(map(str, record.input["shape"]))
-            low, high = record.input["range"]
-            kinds.setdefault(f"{record.input['dtype']} [{shape}], {low} to {high}", []).append(f"`{file}`")
+            taken = record.contract
+            shape = ", ".join(map(str, (1, *taken.tensor_shape)))
+            low, high = (0, 255) if taken.input.dtype == "uint8" and taken.is_unit else _ends(taken)
+            kinds.setdefault(f"{taken.input.dtype} [{shape}], {low:g} to {high:g}", []).append(f"`{file}`")
     for kind, files in kinds.items():
         integer = kind.startswith("uint8")
         scores = "int8 scores (scale 1/256, zero point -128)" if integer else "float32 probabilities"
         yield f"{', '.join(files)}: {kind}, to {scores}."
+
+
+def _ends(contract: Contract) -> tuple[float, float]:
+    """Return what pixels of 0 and 255 become, over all channels."""
+    table = contract.table()
+    return float(table[0].min()), float(table[-1].max())
 
 
 def _baseline_elsewhere(records: Mapping[str, Record], bench: dict[str, Any]) -> Iterator[str]:

@@ -262,7 +262,8 @@ def keep(study: Study, outcome: Outcome) -> None:
         if digest != outcome.record["sha256"]:
             raise ArtifactError(f"trial {outcome.number}: its artifact arrived damaged; give the same command again")
         path = study.folder / "artifacts" / f"{digest}{TARGET.suffix}"
-        artifact.keep(path, outcome.content, artifact.Record(**{**outcome.record, "artifact": path.name}))
+        record = artifact.record_from({**outcome.record, "artifact": path.name}, where=path)
+        artifact.keep(path, outcome.content, record)
     values = dataclasses.asdict(replace(outcome, content=None, record=None))
     values |= {"sha256": outcome.record and outcome.record["sha256"]}
     artifact.write_atomic(study.result(outcome.number), json.dumps(values, indent=1) + "\n")

@@ -123,7 +123,7 @@ def run(job: Job) -> Outcome:
     missing = [name for name in job.objectives if name not in figures]
     if missing:
         return outcome("refused", reason=f"{missing[0]} could not be measured", figures=figures)
-    return outcome("complete", figures=figures, record=asdict(record), content=content)
+    return outcome("complete", figures=figures, record=record.as_dict(), content=content)
 
 
 def _run_in(folder: Path, job: Job, seen: dict[int, list[float]]) -> tuple[Path, dict[str, float]]:

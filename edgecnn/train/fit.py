@@ -20,10 +20,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecnn._tf import keras, predict, tf
+from edgecnn._tf import keras, network_input, predict, tf, unit_tensor
 from edgecnn.artifact import library_versions, write_atomic
 from edgecnn.config.settings import Distillation, Training
 from edgecnn.curves import Verdict, verdict
+from edgecnn.device.contract import LOGITS, Contract
 from edgecnn.errors import ArtifactError, ConfigError, GateError
 from edgecnn.train.augmentation import augmented
 from edgecnn.train.lessons import Lesson, Lessons
@@ -76,6 +77,7 @@ def fit(
     train: tuple[NDArray[np.uint8], NDArray[np.int64]],
     validation: tuple[NDArray[np.uint8], NDArray[np.int64]],
     *,
+    contract: Contract,
     training: Training,
     seed: int,
     checkpoint: Path,
@@ -87,7 +89,7 @@ def fit(
 ) -> Fit:
     """Train `model` in place and leave it with its best weights by validation loss.
 
-    Images are uint8 [N, H, W, C], labels int64 [N]. Epochs before `first_epoch` do not compete for the best.
+    Images are uint8 [N, H, W, C], given to the network as the `contract` says, labels int64 [N]. Epochs before `first_epoch` do not compete for the best.
     With `lessons`, of the same images in the same order, the epochs take their views in turn and learn from the
     teacher's answers as the `distillation` says. A `checkpoint` of the same settings is continued from; the file is the
     caller's to remove once the result is safe. Raises `GateError` when the loss stops being a number, or nothing is
@@ -97,7 +99,7 @@ def fit(
         _check_lessons(lessons[0], model, train[0])
     steps = -(-len(train[0]) // training.batch_size)
     _set_dropout(model, training.dropout)
-    _compile(model, training, steps, distillation)
+    _compile(model, training, steps, distillation, contract)
     stopping = EarlyStopping(training.patience, first_epoch)
     result = Fit()
     taught = [distillation and asdict(distillation), lessons and [lessons.identity, len(lessons)]]
@@ -118,11 +120,11 @@ def fit(
         _reseed(model, seed, epoch)
         order = np.random.default_rng((seed, epoch)).permutation(len(train[0]))
         lesson = lessons[epoch % len(lessons)] if lessons else None
-        batches = _batches(*train, order, model, training, (seed, epoch), lesson)
+        batches = _batches(*train, order, model, contract, training, (seed, epoch), lesson)
         progress.begin(epoch)
         fitted = model.fit(batches, epochs=epoch + 1, initial_epoch=epoch, verbose=0, callbacks=[*callbacks, progress])
         row = {key: float(values[0]) for key, values in fitted.history.items()}
-        loss, top1 = _evaluate(model, *validation)
+        loss, top1 = _evaluate(model, *validation, contract)
         result.history.append({**row, "val_loss": loss, "val_accuracy": top1})
         if stopping.improved(epoch, loss):
             best = model.get_weights()
@@ -191,7 +193,7 @@ def _refuse_useless(judged: Verdict) -> None:
         raise GateError(f"fit: {judged}")
 
 
-def _compile(model: Any, training: Training, steps: int, distillation: Distillation | None) -> None:
+def _compile(model: Any, training: Training, steps: int, distillation: Distillation | None, contract: Contract) -> None:
     # At the end of each `Model.fit`, which here is an epoch, Keras puts the average in the place of the weights.
     averaging = {"use_ema": True, "ema_momentum": training.average_decay} if training.average_decay else {}
     rate = _learning_rate(training, steps)
@@ -201,11 +203,15 @@ def _compile(model: Any, training: Training, steps: int, distillation: Distillat
         optimizer = keras.optimizers.AdamW(rate, weight_decay=training.weight_decay, **averaging)
     else:
         optimizer = keras.optimizers.Adam(rate, **averaging)
+    from_logits = contract.scores == LOGITS
     if distillation is not None:
-        model.compile(optimizer=optimizer, loss=distillation_loss(distillation), metrics=[accuracy])
+        model.compile(
+            optimizer=optimizer, loss=distillation_loss(distillation, from_logits=from_logits), metrics=[accuracy]
+        )
     else:
-        kind = "categorical" if training.label_smoothing else "sparse_categorical"
-        model.compile(optimizer=optimizer, loss=f"{kind}_crossentropy", metrics=["accuracy"])
+        losses = keras.losses
+        kind = losses.CategoricalCrossentropy if training.label_smoothing else losses.SparseCategoricalCrossentropy
+        model.compile(optimizer=optimizer, loss=kind(from_logits=from_logits), metrics=["accuracy"])
     model.optimizer.build(model.trainable_variables)  # its variables exist before a checkpoint sets them
 
 
@@ -246,11 +252,12 @@ def _batches(
     labels: NDArray[np.int64],
     order: NDArray[np.int64],
     model: Any,
+    contract: Contract,
     training: Training,
     seed: tuple[int, int],
     lesson: Lesson | None,
 ) -> Any:
-    """Return batches of (float32 images in [0, 1], labels or targets), in `order`.
+    """Return batches of (the network's inputs, labels or targets), in `order`.
 
     Images are those of the lesson, or distorted as (seed, epoch, number of the batch) says.
     """
@@ -258,9 +265,10 @@ def _batches(
     base = int(np.random.SeedSequence((*seed, 0xA06)).generate_state(1, np.uint32)[0])
 
     def prepared(number: Any, pixels: Any, truth: Any, *answers: Any) -> tuple[Any, Any]:
-        x = tf.cast(pixels, tf.float32) / 255.0
+        x = unit_tensor(pixels)
         if training.augmentation is not None:
             x = augmented(x, augmentation=training.augmentation, seed=tf.stack([tf.constant(base, tf.int64), number]))
+        x = network_input(x, contract)
         if not answers and not training.label_smoothing:
             return x, truth
         targets = smoothed(truth, classes=classes, smoothing=training.label_smoothing)
@@ -287,9 +295,11 @@ def _fetched(images: NDArray[np.uint8], labels: NDArray[np.int64], order: NDArra
     return tf.data.Dataset.from_tensor_slices(order).batch(size).map(fetched)
 
 
-def _evaluate(model: Any, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> tuple[float, float]:
+def _evaluate(
+    model: Any, images: NDArray[np.uint8], labels: NDArray[np.int64], contract: Contract
+) -> tuple[float, float]:
     """Return the cross-entropy with the plain labels, and top-1."""
-    probabilities = predict(model, images).astype(np.float64)
+    probabilities = predict(model, images, contract).astype(np.float64)
     own = probabilities[np.arange(len(labels)), labels]
     return float(-np.log(np.maximum(own, 1e-7)).mean()), float((probabilities.argmax(axis=1) == labels).mean())
 

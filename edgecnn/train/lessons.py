@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecnn._tf import tf
+from edgecnn._tf import network_input, tf
 from edgecnn.config.settings import Augmentation
+from edgecnn.device.contract import Contract, unit
 from edgecnn.errors import ArtifactError
 from edgecnn.train.augmentation import augmented
 
@@ -58,23 +59,27 @@ def make_lesson(
     *,
     augmentation: Augmentation,
     view: int,
+    contracts: Sequence[Contract],
 ) -> Lesson:
     """Return view number `view` of `images` (uint8 [N, H, W, C]) with the mean of the teachers' probabilities.
 
-    The teachers are Keras models that take float32 in [0, 1]. The distortion depends on `view` alone.
+    The teachers are Keras models, each with its contract. The distortion depends on `view` alone.
     """
     base = int(np.random.SeedSequence((view, 0x1E55)).generate_state(1, np.uint32)[0])
     # Compiled: the same graph runs for every batch, and a distortion is some thirty small operations.
-    answer = tf.function(lambda x: tf.add_n([teacher(x, training=False) for teacher in teachers]) / len(teachers))
+    both = list(zip(teachers, contracts, strict=True))
+    answer = tf.function(
+        lambda x: tf.add_n([teacher(network_input(x, taken), training=False) for teacher, taken in both]) / len(both)
+    )
     distorted = tf.function(lambda x, seed: augmented(x, augmentation=augmentation, seed=seed))
     views, answers = np.empty_like(images), []
     for number, start in enumerate(range(0, len(images), _BATCH)):
-        pixels = tf.constant(images[start : start + _BATCH].astype(np.float32) / np.float32(255))
+        pixels = tf.constant(unit(images[start : start + _BATCH]))
         seen = distorted(pixels, tf.constant([base, number], tf.int64)).numpy()
         # Rounded to bytes, which is what the student reads and the device sees.
         rounded = np.rint(seen * 255).astype(np.uint8)
         views[start : start + len(rounded)] = rounded
-        answers.append(answer(tf.constant(rounded.astype(np.float32) / np.float32(255))).numpy())
+        answers.append(answer(tf.constant(unit(rounded))).numpy())
     return Lesson(views, np.concatenate(answers).astype(np.float32))
 
 

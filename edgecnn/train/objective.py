@@ -22,7 +22,7 @@ def with_teacher(targets: Any, answers: Any) -> Any:
     return tf.stack([targets, answers], axis=1)
 
 
-def distillation_loss(distillation: Distillation) -> Callable[[Any, Any], Any]:
+def distillation_loss(distillation: Distillation, *, from_logits: bool = False) -> Callable[[Any, Any], Any]:
     """Return the loss of G. Hinton et al., "Distilling the Knowledge in a Neural Network" (2015).
 
     (1 - weight) x cross-entropy with the targets + weight x T^2 x cross-entropy with the teacher, both softened by T.
@@ -31,6 +31,8 @@ def distillation_loss(distillation: Distillation) -> Callable[[Any, Any], Any]:
     weight, temperature = distillation.weight, distillation.temperature
 
     def loss(true: Any, predicted: Any) -> Any:
+        if from_logits:
+            predicted = tf.nn.softmax(predicted)
         hard = keras.losses.categorical_crossentropy(true[:, 0], predicted)
         soft = keras.losses.categorical_crossentropy(
             _softened(true[:, 1], temperature), _softened(predicted, temperature)

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecnn._tf import keras, seed_everything
+from edgecnn.device.contract import unit
 
 FILTERS = (12, 24, 24)
 _EPOCHS = 20
@@ -25,7 +26,7 @@ def train_typicality(
     """
     seed_everything(seed)
     model = network(classes)
-    x = np.concatenate([images, outliers[..., None]]).astype(np.float32) / np.float32(255)
+    x = unit(np.concatenate([images, outliers[..., None]]))
     y = np.concatenate([labels, np.full(len(outliers), classes)])
     steps = -(-len(x) // _BATCH)
     model.compile(

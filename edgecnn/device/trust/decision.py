@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecnn.device.preprocessing.digit import SIDE, are_digits
+from edgecnn.device.contract import DIGIT, Contract
+from edgecnn.device.preprocessing.digit import SIDE
 from edgecnn.device.preprocessing.quantiles import median
 from edgecnn.device.trust.kept import read_kept
 from edgecnn.device.trust.refusal import reason_to_refuse
@@ -67,19 +68,28 @@ def calibrated(probabilities: Floats, decision: Decision) -> Floats:
 
 
 def reasons_to_refuse(
-    pixels: NDArray[np.uint8], probabilities: Floats, labels: Sequence[str], decision: Decision
+    pixels: NDArray[np.uint8], probabilities: Floats, contract: Contract, decision: Decision
 ) -> list[str]:
     """Return for each image with its calibrated probabilities why to refuse it, or "".
 
     Images are uint8 [N, H, W] or [N, H, W, C], as the network saw them; digits are MNIST's already.
     """
-    needs_ink = are_digits(pixels.shape[1:], labels)  # of other images one that is black may be as good as any
+    labels, needs_ink = (
+        contract.labels,
+        contract.picture == DIGIT,
+    )  # of other images one that is black may be as good as any
     typical = typicality(pixels, decision)
     limits = {"least_probability": decision.least_probability, "least_typicality": decision.least_typicality}
     return [
         reason_to_refuse(bool(image.any()) or not needs_ink, own.tolist(), logs.tolist(), labels, **limits)
         for image, own, logs in zip(pixels, probabilities, typical, strict=True)
     ]
+
+
+def reason_of_scores(probabilities: NDArray[np.float32], labels: Sequence[str], decision: Decision) -> str:
+    """Return why to refuse what is no picture, by its calibrated probabilities [classes] alone, or ""."""
+    limits = {"least_probability": decision.least_probability, "least_typicality": -math.inf}
+    return reason_to_refuse(True, probabilities.tolist(), (), labels, **limits)
 
 
 def much_smaller(heights: NDArray[np.int64], accepted: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecnn.device.contract import unit
+
 Floats = NDArray[np.float32]
 _WINDOW, _STRIDE = 3, 2
 
@@ -31,7 +33,7 @@ def log_probabilities(pixels: NDArray[np.uint8], layers: Sequence[Layer]) -> Flo
 
     All layers but the last are convolutions with ReLU that halve the sides.
     """
-    values = pixels[..., None].astype(np.float32) / np.float32(255)
+    values = unit(pixels[..., None])
     for layer in layers[:-1]:
         windows = _windows(values)
         rows = windows.reshape(-1, len(layer.kernel)) @ layer.kernel  # one product of two matrices, which is fast
