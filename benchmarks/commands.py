@@ -67,7 +67,6 @@ def commands(folder: Path) -> list[Command]:
         Command(
             "python predict.pyz --model libmodel.so digit.png (28x28)",
             [*python, str(packed), "--model", str(in_c), str(digit)],
-            seconds=0.04,
         ),
         Command("predict digit.pgm (edgecnn build)", [str(in_c.with_name("predict")), str(plain)], seconds=0.002),
         Command("python predict.pyz deploy/seven.png", [*python, str(packed), *model, str(photo)]),

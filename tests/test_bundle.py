@@ -258,7 +258,7 @@ def test_without_numpy_the_files_are_checked_and_the_packages_named(bundle: Path
     done = run(bundle, "--self-test", python=("-I", "-S"))
     assert done.returncode == 2
     assert done.stdout.splitlines() == ["10 files are as SHA256SUMS says"]
-    assert done.stderr == "error: numpy is not installed; run: pip install numpy pillow ai-edge-litert\n"
+    assert done.stderr == "error: numpy is not installed; run: pip install numpy pillow\n"
 
 
 def test_a_disk_that_refuses_leaves_the_former_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

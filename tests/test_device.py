@@ -327,3 +327,23 @@ def test_open_sizes_are_kept_open_until_arrays_come(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"open.tflite: --shape is \[1, 5, 7, 4\]; expected \[-1, -1, -1, 3\]"):
         load(path, shape=[1, 5, 7, 4])
     assert load(path, shape=[1, 5, 7, 3]).outputs[0].shape == (1, 3, 5, 2)
+
+
+def test_pixels_alone_are_read_from_raw_files(model: Path, tmp_path: Path) -> None:
+    pixels = to_mnist(read_gray(ROOT / "deploy" / "seven.png"))
+    (tmp_path / "seven.raw").write_bytes(pixels.tobytes())
+    predictor = Predictor(model)
+    assert np.array_equal(predictor.see(tmp_path / "seven.raw"), pixels)
+    (tmp_path / "short.raw").write_bytes(pixels.tobytes()[:-1])
+    with pytest.raises(ImageError, match=r"short.raw: 783 bytes; expected 784, the 28x28x1 pixels"):
+        predictor.predict(tmp_path / "short.raw")
+    with pytest.raises(ImageError, match=r"gone.raw: cannot read"):
+        predictor.predict(tmp_path / "gone.raw")
+
+
+@pytest.mark.parametrize("form", ["P5 28 28 255\n", "P2 28 28 255\n"])
+def test_a_pgm_is_read(model: Path, tmp_path: Path, form: str) -> None:
+    pixels = to_mnist(read_gray(ROOT / "deploy" / "seven.png"))
+    body = pixels.tobytes() if form.startswith("P5") else " ".join(map(str, pixels.ravel())).encode()
+    (tmp_path / "seven.pgm").write_bytes(form.encode() + body)
+    assert np.array_equal(Predictor(model).see(tmp_path / "seven.pgm"), pixels)

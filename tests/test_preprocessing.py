@@ -5,12 +5,14 @@ import json
 import os
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from edgecnn.device import ImageError, Predictor
@@ -97,6 +99,36 @@ def test_every_mnist_image_passes_bit_for_bit(mnist_test: tuple[np.ndarray, np.n
     for image in mnist_test[0][..., 0]:
         assert np.array_equal(canonical(image), image)
     assert np.array_equal(to_mnist(255 - image), image)
+
+
+def is_in_mnists_shape(ink: np.ndarray) -> bool:
+    """What `canonical` promises of one polarity, in Python's exact numbers."""
+    sums = [[sum(line) for line in lines] for lines in (ink.tolist(), ink.T.tolist())]
+    if not any(sums[0]):
+        return True
+    for inks in sums:
+        places = [place for place, own in enumerate(inks) if own]
+        middle = Fraction(sum(place * inks[place] for place in places), sum(inks))
+        if places[-1] - places[0] >= 20 or abs(middle - 14) > Fraction(5, 2):
+            return False
+    return True
+
+
+@given(
+    st.integers(0, 12), st.integers(0, 12), st.booleans(),
+    st.sampled_from([(16, 16), (20, 3), (2, 21)]).flatmap(lambda shape: arrays(
+        np.uint8, shape, elements=st.sampled_from([0, 0, 0, 7, 255])
+    )),
+)  # fmt: skip
+def test_what_is_canonical(top: int, left: int, is_paper: bool, ink: np.ndarray) -> None:
+    pixels = np.zeros((28, 28), np.uint8)
+    window = pixels[top : top + len(ink), left : left + ink.shape[1]]
+    window[:] = ink[: len(window), : window.shape[1]]
+    shown = 255 - pixels if is_paper else pixels
+    found = canonical(shown)
+    assert (found is not None) == any(map(is_in_mnists_shape, (shown, 255 - shown)))
+    if found is not None and is_in_mnists_shape(pixels):
+        assert np.array_equal(found, pixels)
 
 
 @needs_release

@@ -1,7 +1,7 @@
 """What runs on the board: an image file in, a label and its probability out.
 
 Stands alone: the standard library, numpy, Pillow and one runtime (ai-edge-litert, tflite-runtime or onnxruntime), or a
-model's own C library, which reads a plain picture of a digit with the standard library alone.
+model's own C library.
 It imports nothing else of edgecnn, and packs into one file, `predict.pyz`. The names below are loaded when first
 used, so that a board without numpy gets a message instead of a traceback.
 """

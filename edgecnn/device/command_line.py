@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "predict.pyz", f
         _complain(error)
         return error.exit_code
     except ModuleNotFoundError as error:
-        print(f"error: {error.name} is not installed; run: pip install numpy pillow ai-edge-litert", file=sys.stderr)
+        print(f"error: {error.name} is not installed; run: pip install numpy pillow", file=sys.stderr)
         return 2
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left; say nothing more

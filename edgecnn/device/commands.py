@@ -5,22 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import cache, partial
-from importlib.util import find_spec
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from edgecnn.device.errors import DeviceError, ImageError
-from edgecnn.device.files import C_LIBRARY, LIBRARY
-from edgecnn.device.quick import quick_reader
+import numpy as np
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from edgecnn.device.predictor import PlacedPrediction, Prediction, Predictor, Watch
-    from edgecnn.device.preprocessing.sight import Source
-    from edgecnn.device.stop import Stop
+from edgecnn.device.errors import DeviceError
+from edgecnn.device.predictor import PlacedPrediction, Prediction, Predictor, Watch
+from edgecnn.device.preprocessing.sight import Source
+from edgecnn.device.stop import Stop
 
 NOTHING = "-"  # in place of a label, where no digit is seen
 Warn = Callable[[str], None]
@@ -47,34 +42,10 @@ def predict_files(
     """
     if show is not None and show.suffix.lower() == ".png" and len(images) > 1:
         raise DeviceError(f"--show: {show} for {len(images)} images; expected a folder; leave .png out")
-    is_plain = not (segment or show or stats) and threads == 1
-    quick = quick_reader(model, runtime) if is_plain else None
     with _counting(model, stats, warn) as count:
-        predictor = cache(partial(_predictor, model, runtime=runtime, threads=threads, watch=count))
-        if quick is None:
-            predictor()  # a model that cannot be loaded is told before an image that cannot
+        predictor = Predictor(model, runtime=runtime, threads=threads, watch=count)
         for image in images:
-            if quick is not None and (values := quick(image)) is not None:
-                yield _said(str(image), values, C_LIBRARY, as_json)
-                continue
-            if quick is not None:
-                _check_can_be_read(image)
-            yield from _lines(predictor(), image, as_json=as_json, segment=segment, show=show)
-
-
-def _predictor(model: Path, *, runtime: str | None, threads: int, watch: Watch | None) -> Predictor:
-    from edgecnn.device.predictor import Predictor  # numpy, which a C library does without
-
-    return Predictor(model, runtime=runtime, threads=threads, watch=watch)
-
-
-def _check_can_be_read(image: Path) -> None:
-    """Raise `ImageError` for a picture that a C library does not read alone, where what it needs is not installed."""
-    if image.exists() and not (find_spec("numpy") and find_spec("PIL")):
-        raise ImageError(
-            f"{image}: not a PGM, PNG or .raw file that {LIBRARY} alone reads (of the model's size and opaque, a digit "
-            f"in MNIST's shape); run: pip install numpy pillow"
-        )
+            yield from _lines(predictor, image, as_json=as_json, segment=segment, show=show)
 
 
 def watch_folder(
@@ -97,7 +68,7 @@ def watch_folder(
     if drawn is not None and drawn.resolve() == folder.resolve():
         raise DeviceError(f"--show: {show} is where --watch looks for pictures; give another folder")
     with _counting(model, stats, warn) as count:
-        predictor = _predictor(model, runtime=runtime, threads=threads, watch=count)
+        predictor = Predictor(model, runtime=runtime, threads=threads, watch=count)
         read = partial(_lines, predictor, as_json=as_json, segment=segment, show=show)
         for path, said in watch(folder, read, wait=stop.wait):
             is_for_machines = as_json and isinstance(said, DeviceError)
@@ -125,7 +96,7 @@ def watch_camera(
     last = None
     with ExitStack() as stack:
         count = stack.enter_context(_counting(model, stats, warn))
-        predictor = _predictor(model, runtime=runtime, threads=threads, watch=count)
+        predictor = Predictor(model, runtime=runtime, threads=threads, watch=count)
         found = stack.enter_context(frames(camera, in_color=predictor.shape[2] == 3))
         for number, frame in enumerate(found):
             answer, line = _frame(predictor, number, frame, as_json)
@@ -145,7 +116,7 @@ def serve_predictions(
     from edgecnn.device.server.server import serve
 
     with _counting(model, stats, warn) as count:
-        return serve(_predictor(model, runtime=runtime, threads=threads, watch=count), address, say=say)
+        return serve(Predictor(model, runtime=runtime, threads=threads, watch=count), address, say=say)
 
 
 def _frame(predictor: Predictor, number: int, frame: NDArray[np.uint8], as_json: bool) -> tuple[str, str]:
@@ -186,16 +157,10 @@ def _digit(predictor: Predictor, image: Path, as_json: bool, show: Path | None) 
 
 
 def _line(predictor: Predictor, image: str, prediction: Prediction, as_json: bool) -> str:
-    from dataclasses import asdict
-
-    return _said(image, asdict(prediction), predictor.model.runtime, as_json)
-
-
-def _said(image: str, values: dict[str, Any], runtime: str, as_json: bool) -> str:
-    """Return what is printed of a prediction, given by the names of `Prediction`."""
+    """Return what is printed of a prediction."""
     if as_json:
-        return json.dumps({"image": image, "runtime": runtime, **values})
-    return f"{_one_field(image)}\t{_told(values)}"
+        return json.dumps({"image": image, "runtime": predictor.model.runtime, **asdict(prediction)})
+    return f"{_one_field(image)}\t{_told(prediction)}"
 
 
 def _draw_steps(predictor: Predictor, source: Source, name: Path, answer: str, show: Path) -> None:
@@ -205,8 +170,6 @@ def _draw_steps(predictor: Predictor, source: Source, name: Path, answer: str, s
 
 
 def _page(predictor: Predictor, image: Path, as_json: bool, show: Path | None) -> Iterator[str]:
-    from dataclasses import asdict
-
     from edgecnn.device.preprocessing.pictures import read_gray
     from edgecnn.device.preprocessing.segment import find_digits
 
@@ -226,13 +189,13 @@ def _page(predictor: Predictor, image: Path, as_json: bool, show: Path | None) -
     else:
         for digit in digits:
             box = "\t".join(map(str, digit.box))
-            yield f"{_one_field(str(image))}\t{digit.row}\t{box}\t{_told(vars(digit.prediction))}"
+            yield f"{_one_field(str(image))}\t{digit.row}\t{box}\t{_told(digit.prediction)}"
 
 
-def _told(values: dict[str, Any]) -> str:
+def _told(prediction: Prediction) -> str:
     """Return label and probability as fields of a row, and a third that says why if it is not to be trusted."""
-    refused = f"\trejected: {values['reason']}" if not values["accepted"] else ""
-    return f"{values['label']}\t{values['probability']:.3f}{refused}"
+    refused = "" if prediction.accepted else f"\trejected: {prediction.reason}"
+    return f"{prediction.label}\t{prediction.probability:.3f}{refused}"
 
 
 def rows_of_labels(digits: Sequence[PlacedPrediction]) -> list[list[str]]:

@@ -1,4 +1,4 @@
-"""What every way to a prediction does: time its steps, and look at the scores. No numpy, and nothing slow to import."""
+"""What belongs to every prediction: the time of its steps, and a look at the scores."""
 
 from __future__ import annotations
 

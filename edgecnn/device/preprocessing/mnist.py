@@ -23,7 +23,7 @@ def look(gray: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], bool]:
     if as_it_is is not None:
         return as_it_is, False
     from edgecnn.device.preprocessing.photo import (
-        find_digit,  # Pillow, and ten modules that a canonical image does without
+        find_digit,  # ten modules that a canonical image does without
     )
 
     steps = find_digit(gray)

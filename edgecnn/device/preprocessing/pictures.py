@@ -99,8 +99,7 @@ def _levels(image: Image.Image) -> NDArray[np.uint8]:
 
 def _on_paper(image: Image.Image) -> NDArray[np.uint8]:
     """Return gray levels with white paper behind; black, where a light drawing stands on what is mostly transparent."""
-    # Not always white as in `stretch`: white strokes on nothing, as a page's canvas exports them, are a digit too. Made
-    # gray first, for the module `plain` does the same without Pillow.
+    # Not always white as in `stretch`: white strokes on nothing, as a page's canvas exports them, are a digit too.
     levels, alpha = (np.asarray(band).astype(np.float32) for band in image.split())
     is_light_drawing = (alpha == 0).mean() > 0.5 and (levels * alpha).sum() > 128 * alpha.sum()
     paper = 0 if is_light_drawing else 255

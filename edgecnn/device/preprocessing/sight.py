@@ -15,7 +15,6 @@ from edgecnn.device.errors import ImageError, NoInkError
 from edgecnn.device.preprocessing.canonical import checked_gray
 from edgecnn.device.preprocessing.digit import SIDE
 from edgecnn.device.preprocessing.mnist import look
-from edgecnn.device.preprocessing.plain import read_plain
 from edgecnn.device.trust.refusal import SEVERAL
 
 # Pillow takes longer to import than a digit to be read, so that modules that need it are imported where they are used.
@@ -52,9 +51,8 @@ def read_gray(source: Source, max_pixels: int | None = None) -> Pixels:
     if isinstance(source, np.ndarray):
         return checked_gray(source)
     file = Path(source) if isinstance(source, str) else source
-    if isinstance(file, Path) and (small := read_plain(file)) is not None:
-        width, height, levels = small
-        return np.frombuffer(levels, np.uint8).reshape(height, width)
+    if isinstance(file, Path) and file.suffix == ".raw":
+        return _raw(file, (SIDE, SIDE, 1))
     from edgecnn.device.preprocessing import pictures
 
     return pictures.read_gray(file, max_pixels=max_pixels or pictures.MAX_PIXELS)

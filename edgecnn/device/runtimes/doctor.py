@@ -13,6 +13,7 @@ from pathlib import Path
 from edgecnn.device.files import LIBRARY
 from edgecnn.device.runtimes import ladder
 
+_IN_C = "; or use the program predict of edgecnn build, which needs no packages"
 # What the runtimes' kernels look for.
 _ARM, _X86 = "neon asimd asimdhp asimddp i8mm sve", "sse4_2 avx avx2 fma avx512f avx512_vnni"
 
@@ -27,9 +28,9 @@ def examine() -> tuple[list[str], bool]:
         lines.append(_row(f"runtime {name}", _state(findings.get(name), rung)))
     working = ["c"] if found is not None and found.works else []
     working += [name for name, finding in findings.items() if finding.works]
-    reads_all = find_spec("numpy") is not None and find_spec("PIL") is not None
-    lines.append(_row("verdict", _verdict(working, reads_all)))
-    return lines, bool(working) and (reads_all or "c" in working)
+    reads_images = find_spec("numpy") is not None and find_spec("PIL") is not None
+    lines.append(_row("verdict", _verdict(working, reads_images)))
+    return lines, bool(working) and reads_images
 
 
 def _board() -> Iterator[str]:
@@ -63,19 +64,17 @@ def _library_state(path: Path, finding: ladder.Finding | None) -> str:
     return version if finding.works else f"does not work: {finding.reason}"
 
 
-def _verdict(working: list[str], reads_all: bool) -> str:
-    if working and reads_all:
+def _verdict(working: list[str], reads_images: bool) -> str:
+    if working and reads_images:
         return f"ready: {', '.join(working)}"
-    if "c" in working:
-        return "ready for 28x28 PGM, PNG and .raw files in MNIST's shape; for all others run: pip install numpy pillow"
     if working:
-        return "not ready; run: pip install numpy pillow"
+        return f"not ready; run: pip install numpy pillow{_IN_C}"
     if platform.machine() in ("armv6l", "armv7l"):
         return (
             f"not ready: ai-edge-litert has no wheel for 32-bit ARM; put a {LIBRARY} beside the model (edgecnn build), "
-            f"install a 64-bit system, or tflite-runtime"
+            f"install a 64-bit system, or tflite-runtime{_IN_C}"
         )
-    return "not ready; run: pip install numpy pillow ai-edge-litert"
+    return f"not ready; run: pip install numpy pillow ai-edge-litert{_IN_C}"
 
 
 def _cpu_features() -> list[str]:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -81,15 +82,6 @@ class Library:
         if self._predict(pixels, self._arena, self._size, scores):
             raise ModelError("libmodel.so: the call is refused; make it again: edgecnn build")
 
-    def scores(self, pixels: bytes) -> list[int]:
-        """Return the stored scores of one image, given as the bytes of its stored pixels."""
-        _, height, width, channels = self.input.shape
-        assert len(pixels) == height * width * channels
-        given = ctypes.create_string_buffer(pixels, len(pixels))
-        made = (ctypes.c_int8 * self.output.shape[1])()
-        self.run(ctypes.c_void_p(ctypes.addressof(given)), ctypes.c_void_p(ctypes.addressof(made)))
-        return list(made)
-
 
 def library_of(model: Path, *, asked: bool, library: Path | None = None) -> Path | None:
     """Return the C library that belongs to `model` and works here: itself, `library`, or the one beside it.
@@ -125,6 +117,6 @@ def tried() -> None:
         library = Library(path)
     except ModelError as error:
         sys.exit(str(error).replace(f"{path}: ", ""))
-    _, height, width, channels = library.input.shape
-    library.scores(bytes(height * width * channels))
+    pixels, scores = (ctypes.create_string_buffer(math.prod(end.shape)) for end in (library.input, library.output))
+    library.run(*(ctypes.c_void_p(ctypes.addressof(room)) for room in (pixels, scores)))
     sys.stdout.write(library.version)

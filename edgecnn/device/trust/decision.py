@@ -16,15 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecnn.device.contract import DIGIT, Contract
+from edgecnn.device.errors import ModelError
 from edgecnn.device.preprocessing.digit import SIDE
 from edgecnn.device.preprocessing.quantiles import median
-from edgecnn.device.trust.kept import read_kept
 from edgecnn.device.trust.refusal import reason_to_refuse
 from edgecnn.device.trust.typicality import Layer, log_probabilities, unpacked
 
 Floats = NDArray[np.float32]
 _SMALL = 0.7  # of the usual height; of the digits of one hand few are as low
 _FEW = 8  # marks
+_NUMBERS = ("temperature", "floor", "least_probability", "least_typicality")
 
 
 @dataclass(frozen=True)
@@ -45,12 +46,23 @@ class Decision:
 
 def read_decision(record: dict[str, Any], *, classes: int, where: Path) -> Decision:
     """Return the decision in a record; raises `ModelError` when what stands there is none for so many classes."""
-    kept = read_kept(record, classes=classes, where=where, unpack=unpacked, fit=_fit)
-    return Decision() if kept is None else Decision(**kept[0], layers=kept[1])
+    kept = record.get("decision") or {}
+    if not kept:
+        return Decision()
+    try:
+        numbers = {name: float(kept[name]) for name in _NUMBERS}
+        decision = Decision(**numbers, layers=unpacked(kept["layers"]))
+        is_sound = decision.temperature > 0 and 0 <= decision.floor < 0.5 and _fit(decision.layers, classes + 1)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise ModelError(f"{where}: decision in its record cannot be read ({error}); copy the record again") from None
+    if not is_sound:
+        raise ModelError(f"{where}: decision in its record is not one for {classes} classes; copy the record again")
+    return decision
 
 
 def _fit(layers: tuple[Layer, ...], outputs: int) -> bool:
-    return log_probabilities(np.zeros((1, SIDE, SIDE), np.uint8), layers).shape == (1, outputs)
+    """Return whether layers, if there are any, follow on one another from an image to so many outputs."""
+    return not layers or log_probabilities(np.zeros((1, SIDE, SIDE), np.uint8), layers).shape == (1, outputs)
 
 
 def calibrated(probabilities: Floats, decision: Decision) -> Floats:
