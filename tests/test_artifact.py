@@ -11,6 +11,7 @@ import pytest
 
 from edgecnn import artifact
 from edgecnn.artifact import Record, Run
+from edgecnn.device.contract import Contract
 from edgecnn.errors import ArtifactError, StorageError
 
 
@@ -18,8 +19,8 @@ def record(content: bytes, name: str, parents: dict[str, str] | None = None) -> 
     return Record(
         stage="export", recipe="baseline", scheme="int8", artifact=name, sha256=artifact.sha256(content),
         size_bytes=len(content), gzip_bytes=artifact.gzip_size(content), parents=parents or {}, parameters=1,
-        nonzero_parameters=1, seed=0, settings={}, data={"name": "digits", "sha256": "0"}, labels=["0"],
-        input={}, metrics={},
+        nonzero_parameters=1, seed=0, settings={}, data={"name": "digits", "sha256": "0"},
+        contract=Contract(shape=(8, 8, 1), labels=("a", "b")), metrics={},
     )  # fmt: skip
 
 
@@ -60,14 +61,14 @@ def test_an_artifact_without_its_parent_nearby_is_fine(tmp_path: Path) -> None:
 def test_a_damaged_record_is_one_line(tmp_path: Path, text: str) -> None:
     (tmp_path / "int8.tflite").write_bytes(b"model")
     (tmp_path / "int8.tflite.json").write_text(text)
-    with pytest.raises(ArtifactError, match=r"int8.tflite.json: not a") as caught:
+    with pytest.raises(ArtifactError, match=r"int8.tflite.json: ") as caught:
         artifact.checked(tmp_path / "int8.tflite")
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("sha256", 5), ("sha256", None), ("parents", [1]), ("parents", {"a": 1}), ("labels", 5), ("labels", [1]),
+    [("sha256", 5), ("sha256", None), ("parents", [1]), ("parents", {"a": 1}), ("contract", 5), ("contract", {}),
      ("data", "mnist"), ("data", {}), ("data", {"name": ["a"], "sha256": "x"}), ("scheme", 7), ("metrics", None)],
 )  # fmt: skip
 def test_a_record_of_wrong_types_is_one_line(tmp_path: Path, key: str, value: object) -> None:

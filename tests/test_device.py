@@ -6,13 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from edgecnn.data.digits import fit_to_mnist
 from edgecnn.device import DeviceError, ImageError, ModelError, Predictor, RuntimeMissingError
-from edgecnn.device.predictor import decode_output, input_encoding
 from edgecnn.device.preprocessing.mnist import to_mnist
 from edgecnn.device.preprocessing.pictures import read_gray, read_picture
 from edgecnn.device.runtimes.ladder import installed, works
@@ -138,23 +135,6 @@ def test_a_huge_image_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
     Image.new("1", (20_000, 20_000)).save(tmp_path / "bomb.png")
     with pytest.raises(ImageError, match=r"bomb\.png: far too many pixels; expected at most"):
         read_gray(tmp_path / "bomb.png")
-
-
-def test_input_encoding_follows_the_models_scale() -> None:
-    assert np.array_equal(input_encoding(TensorSpec("x", (1,), "uint8", 1 / 255, 0)), np.arange(256))
-    assert np.array_equal(input_encoding(TensorSpec("x", (1,), "int8", 1 / 255, -128)), np.arange(256) - 128)
-    assert input_encoding(TensorSpec("x", (1,), "float32"))[[0, 255]].tolist() == [0, 1]
-    assert input_encoding(TensorSpec("x", (1,), "int8", 1 / 127, 0))[[0, 128, 255]].tolist() == [0, 64, 127]
-    coarse = input_encoding(TensorSpec("x", (1,), "int8", 1 / 1000, 0))
-    assert coarse.max() == 127, "clipped, not wrapped around"
-    with pytest.raises(ModelError, match="int8 without a scale"):
-        input_encoding(TensorSpec("x", (1,), "int8"))
-
-
-@given(st.integers(-128, 127), st.floats(1e-4, 1), st.integers(-128, 127))
-def test_output_is_decoded_by_scale_and_zero_point(q: int, scale: float, zero_point: int) -> None:
-    spec = TensorSpec("y", (1, 2), "int8", scale, zero_point)
-    assert decode_output(np.array([[q]], np.int8), spec)[0, 0] == pytest.approx((q - zero_point) * scale, rel=1e-6)
 
 
 @pytest.fixture

@@ -18,6 +18,8 @@ from edgecnn.bench.accuracy import calibration_curve, expected_calibration_error
 from edgecnn.data import Split
 from edgecnn.data.outliers import outliers
 from edgecnn.device import ModelError, Predictor
+from edgecnn.device.contract import Contract
+from edgecnn.device.resolution import Said
 from edgecnn.device.trust.decision import Decision, calibrated, much_smaller, read_decision, reasons_to_refuse
 from edgecnn.device.trust.refusal import NO_INK, SEVERAL
 from edgecnn.device.trust.typicality import Layer, log_probabilities, packed, unpacked
@@ -26,7 +28,7 @@ from tests.drawing import STROKES, draw
 
 MODEL = RELEASED / "int8.tflite"
 needs_released = pytest.mark.skipif(not RELEASED.is_dir(), reason="models/edge35k is not released yet")
-NAMES = tuple("0123456789")
+DIGITS = Contract(shape=(28, 28, 1), labels=tuple("0123456789"), picture="digit")
 
 
 def answers(count: int, *, temperature: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -83,7 +85,7 @@ def test_the_rule_accepts_the_stated_share() -> None:
     probabilities, _ = answers(4000, temperature=1.0)
     pixels = np.random.default_rng(0).integers(0, 256, (4000, 28, 28)).astype(np.uint8)
     rule = acceptance.with_rule(Decision(1.0, 1e-6), probabilities, pixels, random_layers(10))
-    accepted = acceptance.applied(rule, probabilities, pixels, NAMES).accepted
+    accepted = acceptance.applied(rule, probabilities, pixels, DIGITS).accepted
     assert accepted.mean() == pytest.approx(acceptance.COVERAGE, abs=0.001)
 
 
@@ -125,9 +127,9 @@ def test_a_reason_is_a_short_clause() -> None:
     four[0, [4, 9]] = 0.55, 0.45
     inked, blank = np.full((1, 28, 28), 9, np.uint8), np.zeros((1, 28, 28), np.uint8)
     unsure = Decision(least_probability=0.6)
-    assert reasons_to_refuse(inked, four, NAMES, unsure) == ["not sure: 4 or 9"]
-    assert reasons_to_refuse(inked, four, NAMES, Decision(least_probability=0.5)) == [""]
-    assert reasons_to_refuse(blank, four, NAMES, Decision()) == [NO_INK]
+    assert reasons_to_refuse(inked, four, DIGITS, unsure) == ["not sure: 4 or 9"]
+    assert reasons_to_refuse(inked, four, DIGITS, Decision(least_probability=0.5)) == [""]
+    assert reasons_to_refuse(blank, four, DIGITS, Decision()) == [NO_INK]
 
 
 BROKEN: dict[str, Callable[[dict], object]] = {
@@ -158,7 +160,7 @@ def test_a_decision_of_few_images_refuses_by_probability_alone() -> None:
     kept = {name: getattr(rule, name) for name in ("temperature", "floor", "least_probability", "least_typicality")}
     read = read_decision({"decision": {**kept, "layers": []}}, classes=10, where=Path("a"))
     assert read == rule
-    refused = [bool(r) for r in reasons_to_refuse(pixels, calibrated(probabilities, read), list("0123456789"), read)]
+    refused = [bool(r) for r in reasons_to_refuse(pixels, calibrated(probabilities, read), DIGITS, read)]
     assert refused == (calibrated(probabilities, read).max(axis=1) < read.least_probability).tolist()
     assert 0 < sum(refused) <= 4
 
@@ -183,7 +185,8 @@ def predictor(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
         pytest.skip("models/edge35k is not released yet")
     if request.param == "with its record":
         return Predictor(MODEL)
-    return Predictor(shutil.copy(MODEL, tmp_path_factory.mktemp("bare")))
+    bare = shutil.copy(MODEL, tmp_path_factory.mktemp("bare"))
+    return Predictor(bare, said=Said(picture="digit"))
 
 
 @pytest.mark.parametrize("size", [(28, 28), (40, 40), (300, 200)])

@@ -12,6 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from edgecnn import __version__
+from edgecnn.cli.adopting import adopt
 from edgecnn.cli.build import build
 from edgecnn.cli.compressing import cluster, prune, quantize
 from edgecnn.cli.data import app as data_app
@@ -47,6 +48,7 @@ app.command()(cluster)
 app.command()(quantize)
 app.command()(export)
 app.command()(build)
+app.command()(adopt)
 app.command()(deploy)
 app.command()(bench)
 app.command()(report)

@@ -29,6 +29,7 @@ from edgecnn.cli.terminal import say
 from edgecnn.config import RunConfig, configure, without_exporting
 from edgecnn.config.names import DATA_SETS, arch_label, data_name
 from edgecnn.config.toml import to_toml
+from edgecnn.device.resolution import OPTIONS, Said
 from edgecnn.errors import ArtifactError, ConfigError, EdgecnnError, unknown
 
 if TYPE_CHECKING:
@@ -205,10 +206,15 @@ def settings_of(source: Path, data: str | None, *, resize: str | None = None, **
         raise ConfigError(
             f"export {source}: it has no record that names its data set; pass --data {'|'.join(DATA_SETS)} or a path"
         )
-    if data is not None and (data in DATA_SETS or not record_path(source).exists()):
+    is_unnamed = not record_path(source).exists() or not read_record(source).data["name"]
+    if data is not None and (data in DATA_SETS or is_unnamed):
         return configure(data=data, resize=resize, **exporting)
     record = checked(source)
     name = record.data["name"]
+    if not name:  # it was adopted without images
+        raise ConfigError(
+            f"export {source}: its record names no data set; adopt it with one: edgecnn adopt --data PATH"
+        )
     if name not in DATA_SETS and data is None:
         raise ConfigError(
             f"{source}: its data set is {name}, which has no place of its own; say where: --data .../{name}"
@@ -262,7 +268,7 @@ def data_of(
     from edgecnn import pipeline
 
     described = [read_record(model).data for model in models if record_path(model).exists()]
-    recorded = {(of["name"], of.get("resize")) for of in described}
+    recorded = {(of["name"], of.get("resize")) for of in described if of["name"]}
     name, size = recorded.pop() if len(recorded) == 1 else (None, None)
     if named is None and name is None:
         say("accuracy is not measured: the records do not name one data set; pass --data")
@@ -314,6 +320,11 @@ def refuse(options: dict[str, object], why: str) -> None:
     given = [name for name, value in options.items() if value is not None]
     if given:
         raise ConfigError(f"{given[0]}: does not apply here, {why}; leave it out")
+
+
+def refuse_said(stated: Said, why: str) -> None:
+    """Raise `ConfigError` for options that say what a model takes, where that is known."""
+    refuse({option: True for part in stated.clues() for option in (OPTIONS[part],)}, why)
 
 
 def budget(path: Path | None, limits: Sequence[str] | None) -> Budget | None:

@@ -23,7 +23,19 @@ from edgecnn.cli.options import (
     SchemeOption,
     TargetOption,
 )
+from edgecnn.cli.said import (
+    ChannelsOption,
+    InputRangeOption,
+    LabelsOption,
+    LayoutOption,
+    LogitsOption,
+    MeanOption,
+    PictureOption,
+    StdOption,
+    said,
+)
 from edgecnn.cli.terminal import progress, say, say_accuracy
+from edgecnn.device.resolution import NOTHING_SAID, Said
 
 if TYPE_CHECKING:
     from edgecnn.pipeline import Target
@@ -53,6 +65,7 @@ class Asked:
     name: str | None
     model_format: str | None
     target: str | None
+    said: Said = NOTHING_SAID
     check: Check | None = None  # raises for a model that what is made of it cannot be made of, before it is written
 
     @property
@@ -120,6 +133,14 @@ def export(
     name: NameOption = None,
     model_format: ModelFormatOption = None,
     target: TargetOption = None,
+    input_range: InputRangeOption = None,
+    mean: MeanOption = None,
+    std: StdOption = None,
+    channels: ChannelsOption = None,
+    layout: LayoutOption = None,
+    labels: LabelsOption = None,
+    logits: LogitsOption = False,
+    picture: PictureOption = None,
 ) -> None:
     """Export a model to TFLite, ONNX or C, or as a bundle for a board; the last line printed is the path written."""
     asked = Asked(
@@ -142,6 +163,16 @@ def export(
         name=name,
         model_format=model_format,
         target=target,
+        said=said(
+            input_range=input_range,
+            mean=mean,
+            std=std,
+            channels=channels,
+            layout=layout,
+            labels=labels,
+            logits=logits,
+            picture=picture,
+        ),
     )
     print(_exported(asked))
 
@@ -307,6 +338,7 @@ def _model_of_run(asked: Asked, target: Target, run: Run) -> Path:
     from edgecnn.cli import choose
 
     choose.refuse({"--out": asked.out, "--resize": asked.resize}, f"run {run.root} has its own")
+    choose.refuse_said(asked.said, f"the records of run {run.root} say it")
     recipe = asked.recipe or "baseline"
     say(f"exporting {recipe} of run {run.root}")
     choose.check_recipe(run, recipe)
@@ -336,6 +368,7 @@ def _refuse_for_released(asked: Asked) -> None:
 
     given: dict[str, object] = {"--recipe": asked.recipe, "--data": asked.data, "--resize": asked.resize}
     choose.refuse(given, "the released model has its own")
+    choose.refuse_said(asked.said, "its record says it")
     measuring: dict[str, object] = {"--max-drop": asked.max_drop, "--data-dir": asked.data_dir}
     choose.refuse(measuring, "nothing is measured of a file that is copied")
 
@@ -353,4 +386,13 @@ def _model_of_file(asked: Asked, target: Target, folder: Path | None) -> Path:
     into = asked.folder / (source.parent.name if is_named_by_folder else source.stem)
     with progress() as observe:
         images = pipeline.load_data(settings, data_dir=asked.data_dir, observe=observe)
-        return pipeline.export_model(source, target=target, out=into, config=settings, data=images, check=asked.check)
+        return pipeline.export_model(
+            source,
+            target=target,
+            out=into,
+            config=settings,
+            data=images,
+            said=asked.said,
+            warn=lambda line: say(f"warning: {line}"),
+            check=asked.check,
+        )

@@ -17,6 +17,17 @@ from edgecnn.cli.options import (
     SshConfigOption,
     SshOption,
 )
+from edgecnn.cli.said import (
+    ChannelsOption,
+    InputRangeOption,
+    LabelsOption,
+    LayoutOption,
+    LogitsOption,
+    MeanOption,
+    PictureOption,
+    StdOption,
+    said,
+)
 from edgecnn.cli.terminal import print_bench, progress, say
 
 
@@ -68,6 +79,14 @@ def bench(
         ),
     ] = None,
     root: RootOption = ROOT,
+    input_range: InputRangeOption = None,
+    mean: MeanOption = None,
+    std: StdOption = None,
+    channels: ChannelsOption = None,
+    layout: LayoutOption = None,
+    labels: LabelsOption = None,
+    logits: LogitsOption = False,
+    picture: PictureOption = None,
     ssh_option: SshOption = None,
     ssh_config: SshConfigOption = None,
 ) -> None:
@@ -76,6 +95,16 @@ def bench(
     from edgecnn.cli import choose
 
     limits = choose.budget(check, budget)
+    stated = said(
+        input_range=input_range,
+        mean=mean,
+        std=std,
+        channels=channels,
+        layout=layout,
+        labels=labels,
+        logits=logits,
+        picture=picture,
+    )
     options: dict[str, Any] = {
         "setting": choose.setting(quick=quick, thorough=thorough, rounds=rounds, threads=threads, pin=pin, shape=shape),
         "runtimes": runtime.split(",") if runtime else None,
@@ -90,6 +119,7 @@ def bench(
         say(f"measuring {opened.root if opened else ', '.join(map(str, models))}")
         if opened is not None:
             choose.refuse({"--resize": resize}, f"run {opened.root} has its own")
+            choose.refuse_said(stated, f"the records of run {opened.root} say it")
             out = opened.bench
             with progress() as observe, pipeline.reopen(opened, moved=data, data_dir=data_dir, observe=observe) as work:
                 result = pipeline.bench_run(opened, data=work.data, observe=observe, **options)
@@ -98,10 +128,12 @@ def bench(
             with progress() as observe:
                 known = choose.data_of(models, data, resize=resize, data_dir=data_dir, observe=observe)
                 result = pipeline.bench(
-                    models, data=known, out=out, must_fit=data is not None, observe=observe, **options
+                    models, data=known, out=out, must_fit=data is not None, said=stated, observe=observe, **options
                 )
     if json not in (None, out):
         artifact.write_atomic(Path(json or out), out.read_text())
+    for line in dict.fromkeys(f"{row['artifact']}: {row['note']}" for row in result["results"] if row["assumed"]):
+        say(f"warning: {line}")
     print_bench(out)
     if opened is not None and out.with_name("report.html").exists():
         say(f"report.html beside it shows what was measured before; draw it again: edgecnn report {opened.root}")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from edgecnn.device.contract import LOGITS, Contract, Quantized, real_values, softmax, stored
 from edgecnn.device.errors import ImageError, ModelError
 from edgecnn.device.files import check_contract, read_record, recorded_contract
-from edgecnn.device.resolution import NOTHING_SAID, Known, Model, Said, classes_of, resolved, without_batch
+from edgecnn.device.resolution import METADATA, NOTHING_SAID, Known, Model, Said, classes_of, resolved, without_batch
 from edgecnn.device.runtimes.loader import LoadedModel, TensorSpec
 
 _TRIED, _SEED = 4, 17  # random inputs on which scores are looked at
@@ -35,7 +35,7 @@ class Classifier:
         self._encode = self.contract.encoder() if contract.is_picture else None
 
     def encode(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
-        """Return uint8 [N, H, W, C], gray or RGB, as the model's input; raises `ImageError` for another size or type."""
+        """Return uint8 [N, H, W, C], gray or RGB, as the model's input; else raises `ImageError`."""
         if self._encode is None or pixels.shape[1:] != self.contract.shape or pixels.dtype != np.uint8:
             expected = ", ".join(map(str, self.contract.shape))
             raise ImageError(f"pixels: {pixels.dtype} {list(pixels.shape)}; expected uint8 [N, {expected}]")
@@ -104,6 +104,11 @@ def contract_of(model: LoadedModel, said: Said = NOTHING_SAID, *, wins: bool = F
 def clues_in(path: Path, said: Said) -> dict[str, Known]:
     """Return what a model's file says of its contract."""
     return {}
+
+
+def metadata_in(path: Path) -> dict[str, Known]:
+    """Return what a model's metadata says of its contract."""
+    return {part: known for part, known in clues_in(path, NOTHING_SAID).items() if known.source == METADATA}
 
 
 def are_probabilities(model: LoadedModel) -> bool:

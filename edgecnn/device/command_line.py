@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from edgecnn.device.errors import DeviceError, ModelError
+from edgecnn.device.resolution import Said
 
 FindModel = Callable[[Path | None, str | None], Path]
 
@@ -94,6 +95,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         metavar="HOST:PORT",
         help="answer there with a page to draw on and a JSON API; default: 127.0.0.1:8000",
     )
+    add_said(parser)
     parser.add_argument("--doctor", action="store_true", help="say what board this is, what works and what to install")
     parser.add_argument(
         "--self-test",
@@ -104,6 +106,26 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         help="check a bundle's files, and that its scores are the workstation's; default: where predict.pyz lies",
     )
     return parser
+
+
+def add_said(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say what a model made elsewhere takes."""
+    group = parser.add_argument_group("what a model without a record takes")
+    group.add_argument("--input-range", metavar="LOW..HIGH", help="what pixels become: 0..1, -1..1, 0..255")
+    group.add_argument(
+        "--mean", metavar="M[,M,M]", help="or (pixel / 255 - mean) / std: the mean, one or one a channel"
+    )
+    group.add_argument("--std", metavar="S[,S,S]", help="and the standard deviation")
+    group.add_argument("--channels", metavar="ORDER", help="gray, rgb or bgr")
+    group.add_argument("--layout", metavar="LAYOUT", help="nhwc, nchw, hw, flat, or features: no picture")
+    group.add_argument("--labels", type=Path, metavar="FILE", help="the names of the classes, one a line")
+    group.add_argument("--logits", action="store_true", help="scores are logits: a softmax is taken")
+    group.add_argument("--picture", metavar="WAY", help="digit (found in the picture) or stretch (the whole of it)")
+
+
+def said_in(options: argparse.Namespace) -> Said:
+    """Return what is said of the model."""
+    return Said(**{name: getattr(options, name) for name in Said.__dataclass_fields__})
 
 
 def _options(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -173,6 +195,7 @@ def _shared(options: argparse.Namespace, find_model: FindModel) -> dict[str, Any
         "as_json": options.json,
         "show": options.show,
         "stats": options.stats,
+        "said": said_in(options),
         "warn": lambda line: print(f"warning: {line}", file=sys.stderr),
     }
 

@@ -8,13 +8,15 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgecnn.device.errors import DeviceError
-from edgecnn.device.predictor import PlacedPrediction, Prediction, Predictor, Watch
+from edgecnn.device.predictor import PlacedPrediction, Prediction, Predictor
 from edgecnn.device.preprocessing.sight import Source
+from edgecnn.device.resolution import NOTHING_SAID, Said
 from edgecnn.device.stop import Stop
 
 NOTHING = "-"  # in place of a label, where no digit is seen
@@ -31,6 +33,7 @@ def predict_files(
     segment: bool = False,
     show: Path | None = None,
     stats: Path | None = None,
+    said: Said = NOTHING_SAID,
     warn: Warn = lambda line: None,
 ) -> Iterator[str]:
     """Yield a line an image: ``digit.png  7  0.998``, or JSON with all probabilities; `segment`: a line a digit.
@@ -42,8 +45,7 @@ def predict_files(
     """
     if show is not None and show.suffix.lower() == ".png" and len(images) > 1:
         raise DeviceError(f"--show: {show} for {len(images)} images; expected a folder; leave .png out")
-    with _counting(model, stats, warn) as count:
-        predictor = Predictor(model, runtime=runtime, threads=threads, watch=count)
+    with _started(model, runtime=runtime, threads=threads, said=said, stats=stats, warn=warn) as predictor:
         for image in images:
             yield from _lines(predictor, image, as_json=as_json, segment=segment, show=show)
 
@@ -59,6 +61,7 @@ def watch_folder(
     show: Path | None,
     stop: Stop,
     stats: Path | None = None,
+    said: Said = NOTHING_SAID,
     warn: Warn = lambda line: None,
 ) -> Iterator[str | DeviceError]:
     """Yield the lines of `predict_files` for what is and arrives in `folder`; a bad file's error stops nothing."""
@@ -67,12 +70,11 @@ def watch_folder(
     drawn = None if show is None else show.parent if show.suffix.lower() == ".png" else show
     if drawn is not None and drawn.resolve() == folder.resolve():
         raise DeviceError(f"--show: {show} is where --watch looks for pictures; give another folder")
-    with _counting(model, stats, warn) as count:
-        predictor = Predictor(model, runtime=runtime, threads=threads, watch=count)
+    with _started(model, runtime=runtime, threads=threads, said=said, stats=stats, warn=warn) as predictor:
         read = partial(_lines, predictor, as_json=as_json, segment=segment, show=show)
-        for path, said in watch(folder, read, wait=stop.wait):
-            is_for_machines = as_json and isinstance(said, DeviceError)
-            yield json.dumps({"image": str(path), "error": str(said)}) if is_for_machines else said
+        for path, line in watch(folder, read, wait=stop.wait):
+            is_for_machines = as_json and isinstance(line, DeviceError)
+            yield json.dumps({"image": str(path), "error": str(line)}) if is_for_machines else line
 
 
 def watch_camera(
@@ -85,6 +87,7 @@ def watch_camera(
     show: Path | None,
     stop: Stop,
     stats: Path | None = None,
+    said: Said = NOTHING_SAID,
     warn: Warn = lambda line: None,
 ) -> Iterator[str]:
     """Yield a line when the answer to a camera's frames changes, or JSON for every frame, until `stop` is asked for.
@@ -95,8 +98,8 @@ def watch_camera(
 
     last = None
     with ExitStack() as stack:
-        count = stack.enter_context(_counting(model, stats, warn))
-        predictor = Predictor(model, runtime=runtime, threads=threads, watch=count)
+        started = _started(model, runtime=runtime, threads=threads, said=said, stats=stats, warn=warn)
+        predictor = stack.enter_context(started)
         found = stack.enter_context(frames(camera, in_color=predictor.shape[2] == 3))
         for number, frame in enumerate(found):
             answer, line = _frame(predictor, number, frame, as_json)
@@ -110,13 +113,21 @@ def watch_camera(
 
 
 def serve_predictions(
-    address: str, *, model: Path, runtime: str | None, threads: int, say: Warn, stats: Path | None, warn: Warn
+    address: str,
+    *,
+    model: Path,
+    runtime: str | None,
+    threads: int,
+    say: Warn,
+    stats: Path | None,
+    warn: Warn,
+    said: Said = NOTHING_SAID,
 ) -> int:
     """Answer requests at `address` until told to end; return the exit code. `say` gets the lines to print."""
     from edgecnn.device.server.server import serve
 
-    with _counting(model, stats, warn) as count:
-        return serve(Predictor(model, runtime=runtime, threads=threads, watch=count), address, say=say)
+    with _started(model, runtime=runtime, threads=threads, said=said, stats=stats, warn=warn) as predictor:
+        return serve(predictor, address, say=say)
 
 
 def _frame(predictor: Predictor, number: int, frame: NDArray[np.uint8], as_json: bool) -> tuple[str, str]:
@@ -129,16 +140,19 @@ def _frame(predictor: Predictor, number: int, frame: NDArray[np.uint8], as_json:
 
 
 @contextmanager
-def _counting(model: Path, stats: Path | None, warn: Warn) -> Iterator[Watch | None]:
-    """Give what counts predictions, None without a file for that; what is new is written at the end at the latest."""
+def _started(
+    model: Path, *, runtime: str | None, threads: int, said: Said, stats: Path | None, warn: Warn
+) -> Iterator[Predictor]:
+    """Give a predictor, which counts what it predicts where there is a file for that; it is written at the end."""
+    options: dict[str, Any] = {"runtime": runtime, "threads": threads, "said": said, "warn": warn}
     if stats is None:
-        yield None
+        yield Predictor(model, **options)
         return
     from edgecnn.device.trust.stats import stats_of
 
     counted = stats_of(model, stats, warn=warn)
     try:
-        yield counted.add
+        yield Predictor(model, watch=counted.add, **options)
     finally:
         counted.save()
 

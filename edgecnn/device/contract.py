@@ -1,8 +1,9 @@
 """The input contract: what a network takes for a picture, and what its scores are. Standard library and numpy.
 
 Everything that brings pixels to a network, or reads scores from it, asks the contract: training, calibration, gates,
-benchmarks, the predictor, the server and the C. It stands in every record, and every room may import this file. A pixel 0..255 becomes
-``(pixel / 255 - mean) / std``, channel by channel, and then whatever the input's type stores of that number.
+benchmarks, the predictor, the server and the C. It stands in every record, and every room may import this file.
+A pixel 0..255 becomes ``(pixel / 255 - mean) / std``, channel by channel, and then whatever the input's type stores of
+that number.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from edgecnn.device.errors import ImageError, ModelError
 from edgecnn.device.files import one_line, read_record
 from edgecnn.device.prediction import check_probabilities, timed
 from edgecnn.device.preprocessing.sight import Sight, Source, flat, read_gray, sight_of
-from edgecnn.device.resolution import NOTHING_SAID, Said
+from edgecnn.device.resolution import NOTHING_SAID, Said, assumption_line
 from edgecnn.device.runtimes.loader import LoadedModel, load
 from edgecnn.device.trust.decision import (
     calibrated,
@@ -49,6 +50,7 @@ class Prediction:
     timings_us: dict[str, float] = field(default_factory=dict, compare=False)
 
 
+_LOG = logging.getLogger("edgecnn")  # whose warnings go to stderr, a line each, where nobody configured logging
 Watch = Callable[[NDArray[np.uint8], Prediction], None]
 
 
@@ -67,11 +69,12 @@ class PlacedPrediction:
 class Predictor:
     """Classifies images with one model file.
 
-    What it takes is its `contract`: as the record beside it says, or, for a model made elsewhere, as `said`, as its file
-    says, or assumed. When to trust it the record says. Where the contract says so digits are found in a picture of any
-    size and brought into MNIST's shape; else a picture is stretched to the input. `watch` is called with the pixels that the network saw, uint8 [H, W]
-    or [H, W, 3], and the prediction made of them, each time. Raises `ModelError` when the model does not take one input
-    and score classes.
+    What it takes is its `contract`: as the record beside it says, or, for a model made elsewhere, as is `said`, as its
+    file says, or assumed. When to trust it the record says. Where the contract says so, digits are found in a picture
+    of any size and brought into MNIST's shape; else a picture is stretched to the input. `watch` is called with the
+    pixels that the network saw, uint8 [H, W] or [H, W, 3], and the prediction made of them, each time; `warn` with a
+    line, the first time that what is assumed matters. Raises `ModelError` when the model does not take one input and
+    score classes.
     """
 
     def __init__(
@@ -83,6 +86,7 @@ class Predictor:
         watch: Watch | None = None,
         said: Said = NOTHING_SAID,
         contract: Contract | None = None,
+        warn: Callable[[str], None] = _LOG.warning,
     ) -> None:
         self.model = model if isinstance(model, LoadedModel) else load(Path(model), runtime=runtime, threads=threads)
         self._classifier = Classifier(self.model, contract_of(self.model, said) if contract is None else contract)
@@ -92,7 +96,8 @@ class Predictor:
         self._sight = sight_of(self.contract) if self.contract.is_picture else None
         record = read_record(self.model.path)
         self._decision = read_decision(record, classes=len(self.labels), where=self.model.path)
-        self._watch = watch
+        self._watch, self._warn = watch, warn
+        self._has_warned = False
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -107,8 +112,11 @@ class Predictor:
 
         A .npy file may also hold an array of the network's own input, real values as floats, or what it stores.
         """
-        own = self._own_input(image)
-        return self.look(image)[0] if own is None else self.predict_input(own, where=str(image))
+        if (own := _array_of(image)) is None:
+            return self.look(image)[0]
+        if own.dtype == np.uint8 and self.contract.is_picture:  # pixels, as a picture has them
+            return self.look(own)[0]
+        return self.predict_input(own, where=str(image))
 
     def predict_input(self, values: NDArray[Any], *, where: str = "input") -> Prediction:
         """Return the prediction for an array of the network's own input: a spectrogram, features, or a picture's.
@@ -156,14 +164,6 @@ class Predictor:
             raise _takes_no_picture(self.model.path, self.contract)
         return self._sight
 
-    def _own_input(self, image: Source) -> NDArray[Any] | None:
-        """Return the array in a .npy file; None for any other image, and for pixels of a network that takes pictures."""
-        if not isinstance(image, str | Path) or Path(image).suffix.lower() != ".npy":
-            return None
-        values = read_array(Path(image))
-        is_pixels = self.contract.is_picture and values.dtype == np.uint8 and self.contract.input.dtype != "uint8"
-        return None if is_pixels else values
-
     def predict_page(self, image: Source) -> list[PlacedPrediction]:
         """Return a prediction for each of several digits, rows from top to bottom and each from left to right."""
         from edgecnn.device.preprocessing.segment import (
@@ -209,6 +209,9 @@ class Predictor:
             probabilities = calibrated(raw, self._decision)
             reason = refused or reasons_to_refuse(pixels[None], probabilities, self.contract, self._decision)[0]
             assumed = self._assumed_of(pixels, picture) if self.contract.assumed else ()
+        if assumed and not self._has_warned:
+            self._has_warned = True
+            self._warn(f"{self.model.path}: {assumption_line(self.contract)}")
         prediction = self._made(probabilities[0], reason, assumed, timings_us)
         if self._watch is not None:
             self._watch(pixels, prediction)
@@ -237,7 +240,7 @@ class Predictor:
         harmless = set()
         if pixels.ndim == 3 and (pixels == pixels[..., :1]).all() and len(self.contract.mean) == 1:
             harmless.add("channels")
-        if sources.get("picture") == ASSUMED and (picture is None or self._is_stretched_alike(pixels, picture)):
+        if sources.get("picture") == ASSUMED and picture is not None and self._is_stretched_alike(pixels, picture):
             harmless.add("picture")
         return self.contract.assumed_but(harmless)
 
@@ -247,16 +250,22 @@ class Predictor:
 
         return bool((flat(fitted(of_array(gray), self.shape)) == pixels).all())
 
-    def probabilities(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def probabilities(self, given: NDArray[Any]) -> NDArray[np.float32]:
         """Return the network's own class probabilities [N, classes] of uint8 [N, H, W, C] in its own size.
 
-        One inference each, and not calibrated.
+        Of a model that takes no pictures, of arrays of its own input [N, ...]. One inference each, and not calibrated.
         """
-        return self._classifier.probabilities(pixels)
+        return self._classifier.probabilities(given)
 
     def encode(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
         """Return uint8 [N, H, W, C] as the model's input; raises `ImageError` for another size or type."""
         return self._classifier.encode(pixels)
+
+
+def _array_of(image: Source) -> NDArray[Any] | None:
+    """Return the array in a .npy file; None for any other image."""
+    is_file = isinstance(image, str | Path) and Path(image).suffix.lower() == ".npy"
+    return read_array(Path(image)) if is_file else None  # type: ignore[arg-type]
 
 
 def read_array(path: Path) -> NDArray[Any]:

@@ -39,9 +39,16 @@ from edgecnn.device.contract import (
 from edgecnn.device.errors import ModelError
 from edgecnn.device.files import one_line
 
-OPTION, LABELS_FILE, SHAPE, NUMBERS, OUTPUTS = "option", "labels.txt", "shape", "numbers", "outputs"
+OPTION, METADATA, LABELS_FILE, SHAPE, NUMBERS, OUTPUTS = (
+    "option",
+    "metadata",
+    "labels.txt",
+    "shape",
+    "numbers",
+    "outputs",
+)
 LABELS = "labels.txt"
-_OPTIONS = {
+OPTIONS = {
     "range": "--input-range or --mean and --std",
     "channels": "--channels",
     "layout": "--layout",
@@ -161,7 +168,7 @@ def resolved(
     if recorded is not None and not (wins and options):
         _refuse_contradiction(model.path, options, recorded_parts(recorded), "its record")
         return replace(recorded, input=model.input, output=model.output)
-    metadata = {part: known for part, known in clues.items() if known.source == "metadata"}
+    metadata = {part: known for part, known in clues.items() if known.source == METADATA}
     if not wins:
         _refuse_contradiction(model.path, options, metadata, "its metadata")
     earlier = {} if recorded is None else recorded_parts(recorded)
@@ -184,7 +191,7 @@ def contradictions(options: Clues, others: Clues) -> dict[str, tuple[str, str]]:
 
 def remedy_for(parts: Sequence[str]) -> str:
     """Return the options that say these parts."""
-    return ", ".join(_OPTIONS[part] for part in parts)
+    return ", ".join(OPTIONS[part] for part in parts)
 
 
 def assumption_line(contract: Contract) -> str:
@@ -196,7 +203,7 @@ def assumption_line(contract: Contract) -> str:
 def _refuse_contradiction(path: Path, options: Clues, others: Clues, whose: str) -> None:
     for part, (said, stands) in contradictions(options, others).items():
         raise ModelError(
-            f"{path}: {_OPTIONS[part]} says {said}, {whose} {stands}; leave the option out, or have it replaced: "
+            f"{path}: {OPTIONS[part]} says {said}, {whose} {stands}; leave the option out, or have it replaced: "
             f"edgecnn adopt"
         )
 

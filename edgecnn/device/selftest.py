@@ -2,7 +2,7 @@
 
 The picture of a bundle, `selftest.png`, is brought into the model's size and compared with `selftest.raw`, what it
 became on the workstation; the scores of those pixels, and of their turned and mirrored copies, with those in
-`selftest.json`.
+`selftest.json`. The bundle of a model that takes no pictures has arrays of its own input instead, `selftest.npy`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from edgecnn.device.predictor import Predictor
 
 SUMS, IMAGE, PIXELS, EXPECTED = "SHA256SUMS", "selftest.png", "selftest.raw", "selftest.json"
+INPUTS = "selftest.npy"  # of a model that takes no pictures
 PIXEL_TOLERANCE = 2  # levels of 255: one rounding in each of two steps
 _LINE = re.compile(rb"([0-9a-f]{64})  ([\w.-]+)")  # as sha256sum writes them; no folders
 
@@ -40,8 +41,12 @@ def self_test(folder: Path, *, runtime: str | None = None, threads: int = 1) -> 
 
     expected = _expected(folder)
     predictor = Predictor(folder / expected["model"], runtime=runtime, threads=threads)
-    yield _check_pixels(folder, predictor)
-    yield _check_scores(folder, predictor, expected)
+    if predictor.contract.is_picture:
+        yield _check_pixels(folder, predictor)
+        given = views(_pixels(folder, predictor))
+    else:
+        given = _inputs(folder)
+    yield _check_scores(folder, predictor, expected, given)
     yield "computes what the workstation computed"
 
 
@@ -131,10 +136,10 @@ def _check_pixels(folder: Path, predictor: Predictor) -> str:
     return f"{IMAGE}: {size} pixels, largest difference {difference} of 255, tolerance {PIXEL_TOLERANCE}"
 
 
-def _check_scores(folder: Path, predictor: Predictor, expected: dict[str, Any]) -> str:
+def _check_scores(folder: Path, predictor: Predictor, expected: dict[str, Any], given: NDArray[Any]) -> str:
     import numpy as np
 
-    got = predictor.probabilities(views(_pixels(folder, predictor)))
+    got = predictor.probabilities(given)
     wanted = expected["scores"]
     if wanted.shape != got.shape:
         raise DeviceError(
@@ -153,6 +158,12 @@ def _check_scores(folder: Path, predictor: Predictor, expected: dict[str, Any]) 
             f"do not use it on this board: try another --runtime, or the versions of requirements.txt"
         )
     return f"{where}: {len(got)} images, {said}"
+
+
+def _inputs(folder: Path) -> NDArray[Any]:
+    from edgecnn.device.predictor import read_array
+
+    return read_array(folder / INPUTS)
 
 
 def _pixels(folder: Path, predictor: Predictor) -> NDArray[np.uint8]:

@@ -14,6 +14,7 @@ from edgecnn import extras
 from edgecnn.artifact import Run
 from edgecnn.config import RunConfig
 from edgecnn.config.settings import SCHEMES
+from edgecnn.pipeline.adopting import Images, adopt, check_suffix
 from edgecnn.pipeline.building import build, check_source
 from edgecnn.pipeline.bundles import bundle_files, export_bundle
 from edgecnn.pipeline.c_files import check_c, export_c
@@ -45,6 +46,7 @@ from edgecnn.pipeline.workspace import (
 
 __all__ = [
     "AUTO",
+    "Images",
     "Inspection",
     "LayerSensitivity",
     "Observer",
@@ -53,6 +55,7 @@ __all__ = [
     "Workspace",
     "a_look",
     "accuracy_line",
+    "adopt",
     "begin",
     "bench",
     "bench_run",
@@ -61,6 +64,7 @@ __all__ = [
     "check_budget",
     "check_c",
     "check_source",
+    "check_suffix",
     "cluster",
     "compare",
     "compared",

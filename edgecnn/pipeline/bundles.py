@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import tempfile
@@ -9,7 +10,7 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgecnn import artifact, extras
 from edgecnn.archives import PROGRAM, is_program, to_tar_gz
@@ -20,9 +21,13 @@ from edgecnn.errors import ArtifactError
 from edgecnn.pipeline.building import build
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from edgecnn.device import Predictor
 
 _IMAGE = "seven.png"
+_OWN_INPUTS = 8
 _PLAIN_NAME = re.compile(r"[\w.-]+", re.ASCII)
 _EXTRAS = {".tflite": "litert", ".onnx": "ort"}
 # What scores of the same file may differ by from CPU to CPU. Between LiteRT's kernels (XNNPACK, optimized, reference),
@@ -100,23 +105,48 @@ def _model_files(model: Path) -> dict[str, bytes]:
 
 
 def _self_test_files(predictor: Predictor, record: Record) -> dict[str, bytes]:
-    """Return a picture, its pixels, and the scores that this machine computes for them and their copies."""
+    """Return a picture, its pixels, and the scores that this machine computes for them and their copies.
+
+    Of a model that takes no pictures, arrays of its own input and their scores.
+    """
     from edgecnn.device import selftest
 
-    picture = artifact.for_the_board(_IMAGE)
-    pixels = predictor.see(picture)
-    scores = predictor.probabilities(selftest.views(pixels))
+    if predictor.contract.is_picture:
+        picture = artifact.for_the_board(_IMAGE)
+        pixels = predictor.see(picture)
+        given: NDArray[Any] = selftest.views(pixels)
+        files = {selftest.IMAGE: artifact.read_bytes(picture), selftest.PIXELS: pixels.tobytes()}
+    else:
+        given = _own_inputs(predictor)
+        files = {selftest.INPUTS: _npy(given)}
+    scores = predictor.probabilities(given)
     expected = {
         "model": predictor.model.path.name,
         "runtime": predictor.model.runtime,
         "tolerance": _TOLERANCE.get(record.scheme, _TOLERANCE_OF_ROUNDED),
         "scores": [[float(f"{score:.9g}") for score in row] for row in scores],  # nine digits name a float32
     }
-    return {
-        selftest.IMAGE: artifact.read_bytes(picture),
-        selftest.PIXELS: pixels.tobytes(),
-        selftest.EXPECTED: (json.dumps(expected, indent=1) + "\n").encode(),
-    }
+    return {**files, selftest.EXPECTED: (json.dumps(expected, indent=1) + "\n").encode()}
+
+
+def _own_inputs(predictor: Predictor) -> NDArray[Any]:
+    """Return random arrays of a model's own input, always the same: integers that it stores, or floats from -1 to 1."""
+    import numpy as np
+
+    rng, spec = np.random.default_rng(0), predictor.contract.input
+    sizes = (_OWN_INPUTS, *predictor.contract.tensor_shape)
+    if spec.dtype.startswith("float"):
+        return rng.uniform(-1, 1, sizes).astype(spec.dtype)
+    limits = np.iinfo(spec.dtype)
+    return rng.integers(limits.min, limits.max + 1, sizes).astype(spec.dtype)
+
+
+def _npy(array: NDArray[Any]) -> bytes:
+    import numpy as np
+
+    content = io.BytesIO()
+    np.save(content, array)
+    return content.getvalue()
 
 
 def _facts(model: Path, record: Record) -> list[str]:

@@ -141,7 +141,7 @@ def _compressed(
     _tf.seed_everything(work.config.seed)
     model, fitted = compress(original, contract, fit_function(work, path, stage, training, contract, lessons=lessons))
     delta = _delta(work, original, model, contract)
-    kept = {"settings": settings, "parents": parents, "contract": contract}
+    kept: dict[str, Any] = {"settings": settings, "parents": parents, "contract": contract}
     keep(work, path, model, fitted, recipe=recipe, delta=delta, remedy=remedy, **kept)
     return recipe
 

@@ -70,8 +70,8 @@ def of_training(model: Any, data: DataSet) -> Contract:
     )
 
 
-def of_keras(path: Path, model: Any, *, data: DataSet, said: Said, wins: bool = False) -> Contract:
-    """Return the contract of a Keras model in a file, what is open of it tried on the validation images of `data`.
+def of_keras(path: Path, model: Any, *, data: DataSet | None, said: Said, wins: bool = False) -> Contract:
+    """Return the contract of a Keras model in a file, what is open of it tried on `data` where that is given.
 
     Raises `DeviceError` for what is said and cannot be, `ArtifactError` for other classes than the data's.
     """
@@ -92,6 +92,8 @@ def of_keras(path: Path, model: Any, *, data: DataSet, said: Said, wins: bool = 
         are_probabilities=lambda: _are_probabilities(path, model),
         wins=wins,
     )
+    if data is None:
+        return contract
     return completed(contract, data, lambda one, images: _tf.predict(model, images, one), where=str(path))
 
 
@@ -199,7 +201,7 @@ _FIELDS = {"range": ("mean", "std"), "channels": ("channels",)}
 def candidates(contract: Contract, parts: Sequence[str]) -> list[Contract]:
     """Return the contracts that a trial compares: the usual ranges, and both orders of colors, of the open parts."""
     count = contract.shape[2]
-    ranges = [((mean,), (std,)) for mean, std in RANGES.values()]
+    ranges: list[tuple[Numbers, Numbers]] = [((mean,), (std,)) for mean, std in RANGES.values()]
     ranges += [_STANDARDIZED[count]] if count in _STANDARDIZED else []
     if "range" not in parts:
         ranges = [(contract.mean, contract.std)]

@@ -374,14 +374,19 @@ def calibration_inputs(work: Workspace, count: int, contract: Contract) -> NDArr
 
 
 def described_data(work: Workspace) -> dict[str, Any]:
+    """Return what a record says of the data of a workspace."""
+    return described(work.data, work.config)
+
+
+def described(data: DataSet, config: RunConfig) -> dict[str, Any]:
     """Return what a record says of the data: enough to read and split it the same way again."""
     from edgecnn.data import SPLIT_SEED
 
-    resize = {} if work.config.resize is None else {"resize": work.config.resize}
+    resize = {} if config.resize is None else {"resize": config.resize}
     return {
-        "name": work.data.name,
-        "sha256": work.data.sha256,
-        "validation_fraction": work.config.validation_fraction,
+        "name": data.name,
+        "sha256": data.sha256,
+        "validation_fraction": config.validation_fraction,
         "split_seed": SPLIT_SEED,
         **resize,
     }
