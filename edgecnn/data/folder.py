@@ -62,6 +62,7 @@ def read(root: Path, *, resize: str | None = None, observe: ReadObserver = unobs
     # Every file is looked at before one is decoded, so that each is decoded to its place.
     step = lambda done: observe(done, 2 * len(files))  # noqa: E731
     with warnings.catch_warnings(), ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
+        warnings.simplefilter("ignore")  # Pillow warns of odd metadata
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         looks = dict(zip(files, _each(threads, _look, files, step), strict=True))
         bad = {file: look for file, look in looks.items() if isinstance(look, str)}
@@ -70,9 +71,10 @@ def read(root: Path, *, resize: str | None = None, observe: ReadObserver = unobs
         for split, listing in listings.items():
             splits[split] = _decoded(threads, listing, shape, bad, partial(_after, done, step))
             done += len(listing.files)
+    train_files = tuple(file for file in listings["train"].files if file not in bad)
     left_out = tuple(f"{file.relative_to(root)}: {why}" for file, why in sorted(bad.items()))
     _check_share(left_out, len(files), root)
-    return Source(splits["train"], splits["test"], names, splits.get("val"), left_out)
+    return Source(splits["train"], splits["test"], names, splits.get("val"), left_out, train_files)
 
 
 def is_folder_of_classes(root: Path) -> bool:

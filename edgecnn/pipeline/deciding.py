@@ -70,9 +70,9 @@ def typical(data: DataSet) -> Sequence[Layer]:
 
     There is none, no layers, where the training images are few, or no digits: what is unlike them is made of digits.
     """
-    from edgecnn.device.preprocessing.digit import are_digits
+    from edgecnn.device.contract import DIGIT
 
-    if len(data.train) < _LEAST_KNOWN or not are_digits(data.input_shape, data.labels):
+    if len(data.train) < _LEAST_KNOWN or data.picture != DIGIT:
         return ()
     from edgecnn.data.outliers import outliers
     from edgecnn.device.trust.typicality import Layer, packed, unpacked
@@ -89,7 +89,7 @@ def typical(data: DataSet) -> Sequence[Layer]:
 def _typical_of_run(run: Run, data: DataSet) -> Sequence[Layer]:
     from edgecnn.device.trust.typicality import packed, unpacked
 
-    described = {"data": data.sha256, "validation_images": len(data.validation)}
+    described = {"data": data.sha256, "validation_images": len(data.validation), "picture": data.picture}
     if run.typicality.exists():
         kept = json.loads(artifact.read_bytes(run.typicality))
         if kept["of"] == described:

@@ -28,7 +28,7 @@ _TURNS = {
 }
 _FIRST_ON_ITS_SIDE = 5  # from this one on height and width are exchanged
 _EXIF_TEXT = "Raw profile type exif"  # how ImageMagick keeps EXIF in a PNG
-_XMP = re.compile(rb"""tiff:Orientation\s*(?:=\s*["']|>)\s*([1-8])""")
+_XMP = re.compile(rb"""tiff:Orientation\s*(?:=\s*["']|>)\s*(\d+)""")
 _XMP_OF_JPEG = b"http://ns.adobe.com/xap/1.0/\0"
 _PNG_SIGNATURE_BYTES = 8
 _PNG_METADATA = (b"eXIf", b"iTXt", b"tEXt", b"zTXt")
@@ -63,7 +63,7 @@ def _orientation(image: Image.Image) -> int:
 
 def _in_exif(image: Image.Image) -> Any:
     if "exif" not in image.info and _EXIF_TEXT not in image.info:
-        return None  # asking all the same would have Pillow decode a PNG
+        return None  # to ask all the same would have Pillow decode a PNG
     try:
         return image.getexif().get(_TAG)
     except Exception:  # Pillow raises almost anything for damaged EXIF; viewers then show the picture as it is stored
