@@ -121,6 +121,7 @@ def print_summary(found: Summary) -> None:
         print("no duplicates")
     if found.contradictions:
         print(f"{found.contradictions:,} images under two labels")
+    print(f"pictures: {found.reading}")
     for file in found.left_out:
         print(f"left out: {file}")
     print(f"sha256 {found.sha256}")

@@ -104,6 +104,8 @@ def train(
     root = out or choose.run_directory(config)
     given: dict[str, Any] = {"data_dir": data_dir, "teacher": choose.teacher(teacher)}
     with progress() as observe, pipeline.begin(config, root, **given, observe=observe) as work:
+        if (said := pipeline.reading_line(work.data)) is not None:
+            say(said)
         path = pipeline.train(work)
     say_accuracy(path)
     print(path)

@@ -8,12 +8,13 @@ from pathlib import Path
 
 from edgecnn.config.names import DATA_SETS, data_name, resolved_data
 from edgecnn.data import csv_file, digits, fashion_mnist, folder, idx, mnist, numpy_files, pickled, two_digits
+from edgecnn.data.alike import Reading, compared
 from edgecnn.data.pixels import checked, resized_source
 from edgecnn.data.splits import SPLIT_SEED, DataSet, Source, Split, assemble, representative
 from edgecnn.data.watched import if_slow
 from edgecnn.errors import ConfigError, DataError
 
-__all__ = ["SPLIT_SEED", "DataSet", "Split", "load", "representative"]
+__all__ = ["SPLIT_SEED", "DataSet", "Reading", "Split", "load", "representative"]
 
 # Called with (what is done, steps done, steps in all or 0); for progress bars.
 Observer = Callable[[str, int, int], None]
@@ -43,7 +44,8 @@ def load(
     Validation is the source's own where it has one, else `validation_fraction` of its training images (per class). The
     test split is the source's own, else a fixed fifth; neither depends on the fraction. `data_dir` is where the files
     of MNIST or Fashion-MNIST lie. With `resize` (HEIGHTxWIDTH, or with xCHANNELS) images are stretched to that size.
-    Raises `ConfigError` for an unknown name, `DataError` for files that are absent, damaged or no set of classes.
+    Some training images are read as the device reads pictures, which decides on `DataSet.picture`. Raises `ConfigError`
+    for an unknown name, `DataError` for files that are absent, damaged or no set of classes.
     """
     name = resolved_data(name)
     if name not in DATA_SETS:
@@ -56,7 +58,14 @@ def load(
         source = _PUBLISHED[name](
             data_dir=data_dir, on_download=lambda file, done, total: observe(f"download {file}", done, total)
         )
-    return assemble(data_name(name), resized_source(source, resize), validation_fraction=validation_fraction)
+    sized = resized_source(source, resize)
+    reading = compared(
+        source.train_files or source.train.images,
+        sized.train.images,
+        source.labels,
+        observe=if_slow(partial(observe, f"compare {data_name(name)}")),
+    )
+    return assemble(data_name(name), sized, validation_fraction=validation_fraction, reading=reading)
 
 
 def _at(path: Path, resize: str | None, observe: Observer) -> Source:

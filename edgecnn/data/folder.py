@@ -17,13 +17,14 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from edgecnn.config import parse_size
 from edgecnn.data import store
 from edgecnn.data.splits import TEST_FRACTION, Source, Split
 from edgecnn.data.watched import ReadObserver, unobserved
-from edgecnn.device.preprocessing.stretch import Shape, channels_of, draft, fitted, plain
+from edgecnn.device.preprocessing.orientation import upright_size
+from edgecnn.device.preprocessing.stretch import Shape, channels_of, fitted, picture_of
 from edgecnn.errors import DataError
 
 T = TypeVar("T")
@@ -33,7 +34,6 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".pgm", ".ppm", ".webp")
 UNREADABLE_SHARE = 0.01  # of the files may be unreadable; with more of them something else is wrong
 _FORMATS = ("PNG", "JPEG", "BMP", "PPM", "WEBP")
 _SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-_ORIENTATION = 0x0112  # in EXIF; from 5 on it swaps height and width
 _SHOWN = 5  # files or sizes in an error
 _BATCH = 64  # files a thread reads between two steps of the progress bar
 
@@ -52,7 +52,7 @@ class _Listing:
 def read(root: Path, *, resize: str | None = None, observe: ReadObserver = unobserved) -> Source:
     """Return the images below `root`; a fixed fifth of every class is the test split where there is none.
 
-    Images are turned as their EXIF says and, with `resize`, stretched to that size; without it all must have one.
+    Images are turned as their files say and, with `resize`, stretched to that size; without it all must have one.
     They have one channel where all files are gray, else three; what is transparent is white. Files that cannot be read
     are left out and named in `left_out`. Raises `DataError` for more than `UNREADABLE_SHARE` of them, and for a folder
     of another kind.
@@ -62,6 +62,7 @@ def read(root: Path, *, resize: str | None = None, observe: ReadObserver = unobs
     # Every file is looked at before one is decoded, so that each is decoded to its place.
     step = lambda done: observe(done, 2 * len(files))  # noqa: E731
     with warnings.catch_warnings(), ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
+        warnings.simplefilter("ignore")  # Pillow warns of odd metadata
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         looks = dict(zip(files, _each(threads, _look, files, step), strict=True))
         bad = {file: look for file, look in looks.items() if isinstance(look, str)}
@@ -70,9 +71,10 @@ def read(root: Path, *, resize: str | None = None, observe: ReadObserver = unobs
         for split, listing in listings.items():
             splits[split] = _decoded(threads, listing, shape, bad, partial(_after, done, step))
             done += len(listing.files)
+    train_files = tuple(file for file in listings["train"].files if file not in bad)
     left_out = tuple(f"{file.relative_to(root)}: {why}" for file, why in sorted(bad.items()))
     _check_share(left_out, len(files), root)
-    return Source(splits["train"], splits["test"], names, splits.get("val"), left_out)
+    return Source(splits["train"], splits["test"], names, splits.get("val"), left_out, train_files)
 
 
 def is_folder_of_classes(root: Path) -> bool:
@@ -219,12 +221,11 @@ def _after(before: int, step: Callable[[int], None], done: int) -> None:
 
 
 def _look(file: Path) -> Shape | str:
-    """Return the shape that an image has when it is turned, by its header; or why it cannot be read."""
+    """Return the shape that an image has when it is upright, by its header; or why it cannot be read."""
     try:
         with Image.open(file, formats=_FORMATS) as image:
-            width, height = image.size
-            turned = "exif" in image.info and image.getexif().get(_ORIENTATION, 1) >= 5
-            return (width, height, channels_of(image)) if turned else (height, width, channels_of(image))
+            width, height = upright_size(image)
+            return height, width, channels_of(image)
     except Exception as error:  # Pillow raises almost anything for a damaged file
         return _reason(error)
 
@@ -283,9 +284,7 @@ def _decode(job: tuple[Path, NDArray[np.uint8]], *, known: Iterable[Path]) -> st
     try:
         with Image.open(file, formats=_FORMATS) as image:
             shape = (place.shape[0], place.shape[1], place.shape[2])
-            draft(image, shape)
-            turned = ImageOps.exif_transpose(image) if "exif" in image.info else image
-            place[:] = fitted(plain(turned), shape)
+            place[:] = fitted(picture_of(image, shape), shape)
     except Exception as error:  # as in _look
         return _reason(error)
     return None

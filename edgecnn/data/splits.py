@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgecnn.data import store
-from edgecnn.device.contract import may_be_digits
+from edgecnn.data.alike import STRETCHED, Reading
 from edgecnn.errors import DataError
 
 SPLIT_SEED = 0
@@ -40,7 +41,8 @@ class Split:
 class Source(NamedTuple):
     """What a file of this package reads: the splits that a source has, and the names of its classes.
 
-    Without a validation split one is taken out of train. `left_out` says of files that could not be read which and why.
+    Without a validation split one is taken out of train. `left_out` says of files that could not be read which and why;
+    `train_files` are those of the training images, in their order, where each is a file.
     """
 
     train: Split
@@ -48,11 +50,15 @@ class Source(NamedTuple):
     labels: tuple[str, ...]
     validation: Split | None = None
     left_out: tuple[str, ...] = ()
+    train_files: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """Three splits of one source; `sha256` covers the images and labels that the source gave."""
+    """Three splits of one source; `sha256` covers the images and labels that the source gave.
+
+    `reading` is how the device is to read pictures for models of it: stretched, where nobody compared.
+    """
 
     name: str
     train: Split
@@ -61,6 +67,12 @@ class DataSet:
     labels: tuple[str, ...]
     sha256: str
     left_out: tuple[str, ...] = ()
+    reading: Reading = STRETCHED
+
+    @property
+    def picture(self) -> str:
+        """How a picture becomes pixels for models of this data: `digit` or `stretch`, as an input contract has it."""
+        return self.reading.picture
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -68,13 +80,8 @@ class DataSet:
         height, width, channels = self.train.images.shape[1:]
         return height, width, channels
 
-    @property
-    def picture(self) -> str:
-        """How a picture becomes these pixels on a device."""
-        return "digit" if may_be_digits(self.input_shape, self.labels) else "stretch"
 
-
-def assemble(name: str, source: Source, *, validation_fraction: float) -> DataSet:
+def assemble(name: str, source: Source, *, validation_fraction: float, reading: Reading = STRETCHED) -> DataSet:
     """Return the data set; where the source has no validation split, one out of train, stratified, always the same.
 
     The memory of the training images is reused: use `source.train` no more.
@@ -85,7 +92,7 @@ def assemble(name: str, source: Source, *, validation_fraction: float) -> DataSe
     if validation is None:
         chosen = stratified(train.labels, validation_fraction, np.random.default_rng((SPLIT_SEED, 0x5611)))
         train, validation = divided(train, chosen)
-    return DataSet(name, train, validation, source.test, source.labels, sha256, source.left_out)
+    return DataSet(name, train, validation, source.test, source.labels, sha256, source.left_out, reading)
 
 
 def with_test(split: Split) -> tuple[Split, Split]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from edgecnn.data.alike import Reading
 from edgecnn.data.splits import DataSet, Split
 
 SPLITS = ("train", "validation", "test")
@@ -24,7 +25,8 @@ class Summary:
     """The figures of a data set; `counts` has for each split the images of each class.
 
     `duplicates` counts, for each two splits and each one, the images that occur again, pixel for pixel: of the second
-    split in the first. `contradictions` counts images that occur under two labels.
+    split in the first. `contradictions` counts images that occur under two labels. `reading` says how the device makes
+    pixels of a picture.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Summary:
     counts: dict[str, list[int]]
     duplicates: dict[str, int]
     contradictions: int
+    reading: Reading
     left_out: tuple[str, ...]
 
     def as_dict(self) -> dict[str, Any]:
@@ -62,6 +65,7 @@ def summary(data: DataSet) -> Summary:
         counts={name: np.bincount(split.labels, minlength=len(data.labels)).tolist() for name, split in splits.items()},
         duplicates=_duplicates(digests),
         contradictions=sum(len(labels) > 1 for labels in labels_of.values()),
+        reading=data.reading,
         left_out=data.left_out,
     )
 

@@ -93,7 +93,7 @@ class Predictor:
         self.contract = self._classifier.contract
         self.labels = list(self.contract.labels)
         self.reads_digits = self.contract.is_picture and self.contract.picture == DIGIT
-        self._sight = sight_of(self.contract) if self.contract.is_picture else None
+        self._sight = sight_of(self.shape, digits=self.reads_digits) if self.contract.is_picture else None
         record = read_record(self.model.path)
         self._decision = read_decision(record, classes=len(self.labels), where=self.model.path)
         self._watch, self._warn = watch, warn

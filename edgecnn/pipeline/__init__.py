@@ -39,6 +39,7 @@ from edgecnn.pipeline.workspace import (
     data_of_run,
     load_data,
     read_config,
+    reading_line,
     reopen,
     unobserved,
     verdict_line,
@@ -87,6 +88,7 @@ __all__ = [
     "pack_predictor",
     "prune",
     "read_config",
+    "reading_line",
     "release",
     "reopen",
     "report",
@@ -121,12 +123,14 @@ def run(
     """Do the whole job in run directory `root`, or what is left of it; return the run.
 
     With the `teacher` of another run it trains none of its own. An architecture that tfmot cannot train for int8 goes
-    without; `note` is called with why.
+    without; `note` is called with why, and with what `reading_line` says.
 
     Raises `ConfigError` when `root` holds a run of other settings, and what the stages raise.
     """
     extras.require("train", "litert", "ort", needed_by="run")
     with begin(config, root, data_dir=data_dir, teacher=teacher, observe=observe) as work:
+        if (said := reading_line(work.data)) is not None:
+            note(said)
         train(work)
         pruned = prune(work)
         plan = [("baseline", OF_BASELINE), (pruned, OF_PRUNED)]

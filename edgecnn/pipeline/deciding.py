@@ -88,7 +88,7 @@ def typical(data: DataSet) -> Sequence[Layer]:
 def _typical_of_run(run: Run, data: DataSet) -> Sequence[Layer]:
     from edgecnn.device.trust.typicality import packed, unpacked
 
-    described = {"data": data.sha256, "validation_images": len(data.validation)}
+    described = {"data": data.sha256, "validation_images": len(data.validation), "picture": data.picture}
     if run.typicality.exists():
         kept = json.loads(artifact.read_bytes(run.typicality))
         if kept["of"] == described:

@@ -245,6 +245,16 @@ def load_data(config: RunConfig, *, data_dir: Path | None = None, observe: Obser
     return found
 
 
+def reading_line(data: DataSet) -> str | None:
+    """Return, of images that have the shape and the classes of MNIST's digits and are none, what becomes of pictures.
+
+    ``set.csv: images in MNIST's shape and classes, but stretch: 143 of 200 images would be changed by ...``; else None.
+    """
+    if not data.reading.may_surprise:
+        return None
+    return f"{data.name}: images in MNIST's shape and classes, but {data.reading}; predict stretches a picture to 28x28"
+
+
 def share_teacher(run: Run, source: Run) -> None:
     """Give `run` the teacher of the run `source`, its lessons too: hard links where the disk can, else copies.
 

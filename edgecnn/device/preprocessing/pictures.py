@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,17 +11,46 @@ from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from edgecnn.device.errors import ImageError, ImageSizeError
-from edgecnn.device.preprocessing.stretch import Shape, draft, eight_bits, is_transparent, plain
+from edgecnn.device.preprocessing.orientation import upright
+from edgecnn.device.preprocessing.stretch import Shape, eight_bits, is_transparent, picture_of
 
 MAX_PIXELS = 50_000_000
 PHOTO_SIDE = 2048  # pixels of the longer side; more shows nothing of handwriting
 
 
+class _NoWarnings:
+    """Nothing warns while any thread is within; the first to enter silences the process, the last to leave ends that.
+
+    `catch_warnings` alone puts back what it found, which of threads that overlap may be another's silence, for good.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._inside = threading.Lock(), 0
+        self._caught = warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._inside += 1
+            if self._inside == 1:
+                self._caught = warnings.catch_warnings()
+                self._caught.__enter__()
+                warnings.simplefilter("ignore")
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._caught.__exit__(None, None, None)
+
+
+_NO_WARNINGS = _NoWarnings()
+
+
 def read_gray(file: Path | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
-    """Return the picture in `file` as uint8 [H, W], upright as its EXIF says, transparency shown as white paper.
+    """Return the picture in `file` as uint8 [H, W], upright as its file says, transparency shown as white paper.
 
     Of an animation it is the first frame. A large JPEG is decoded at a half, quarter or eighth of its size, which its
     format makes cheap. Raises `ImageError` for what is no image or holds no gray levels, `ImageSizeError` for one of
@@ -29,7 +59,7 @@ def read_gray(file: Path | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> NDArray
     with _opened(file, max_pixels) as image:
         if image.format == "JPEG":
             image.draft(None, (PHOTO_SIDE, PHOTO_SIDE))
-        return _levels(ImageOps.exif_transpose(image))
+        return _levels(upright(image))
 
 
 def read_picture(file: Path | BinaryIO, shape: Shape, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
@@ -38,10 +68,7 @@ def read_picture(file: Path | BinaryIO, shape: Shape, *, max_pixels: int = MAX_P
     Raises what `read_gray` does.
     """
     with _opened(file, max_pixels) as image:
-        draft(image, shape)
-        picture = plain(ImageOps.exif_transpose(image))
-        picture.load()  # before the file is closed
-        return picture
+        return picture_of(image, shape)
 
 
 def of_array(pixels: NDArray[np.uint8]) -> Image.Image:
@@ -57,11 +84,10 @@ def _opened(file: Path | BinaryIO, max_pixels: int) -> Iterator[Image.Image]:
     """Give the image in `file`, not yet decoded; whatever is wrong with it becomes an `ImageError`."""
     name = file if isinstance(file, Path) else "image"
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns of large images and odd metadata; the size is checked here
-            with Image.open(file) as image:
-                _check(image, name, max_pixels)
-                yield image
+        # Pillow warns of large images and odd metadata; the size is checked here.
+        with _NO_WARNINGS, Image.open(file) as image:
+            _check(image, name, max_pixels)
+            yield image
     except ImageError:
         raise
     except FileNotFoundError:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecnn.device.contract import DIGIT, Contract
 from edgecnn.device.errors import ImageError, NoInkError
 from edgecnn.device.preprocessing.canonical import checked_gray
 from edgecnn.device.preprocessing.digit import SIDE
@@ -37,13 +36,9 @@ class Sight(NamedTuple):
     see: Callable[[Any], tuple[Pixels, str]]
 
 
-def sight_of(contract: Contract) -> Sight:
-    """Return how a model of this contract sees pictures."""
-    if contract.picture == DIGIT:
-        return Sight(read_gray, _see_digit)
-    height, width, channels = contract.shape
-    shape = height, width, channels
-    return Sight(partial(_read_any, shape), partial(_see_any, shape))
+def sight_of(shape: Shape, *, digits: bool) -> Sight:
+    """Return how a model with input `shape` sees; `digits` as MNIST has them."""
+    return Sight(read_gray, _see_digit) if digits else Sight(partial(_read_any, shape), partial(_see_any, shape))
 
 
 def read_gray(source: Source, max_pixels: int | None = None) -> Pixels:

@@ -9,6 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from edgecnn.device.errors import ImageError
+from edgecnn.device.preprocessing.orientation import upright
+
 Shape = tuple[int, int, int]  # height, width, channels
 
 _MODES = {1: "L", 3: "RGB"}
@@ -16,21 +19,27 @@ _GRAY = ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L")
 
 
 def channels_of(image: Image.Image) -> int:
-    """Return 1 for an image of gray levels, by its mode or its palette, else 3."""
+    """Return 1 for an image of gray levels, by its mode or its palette, else 3; `ImageError` for one of fractions."""
+    if image.mode == "F":
+        raise ImageError("floating-point pixels; expected 8 or 16 bits; convert the image")
     if image.mode == "P":
         colours = np.array(image.getpalette() or [0, 0, 0]).reshape(-1, 3)
         return 1 if (colours == colours[:, :1]).all() else 3
     return 1 if image.mode in _GRAY else 3
 
 
-def draft(image: Image.Image, shape: Shape) -> None:
-    """Have a large JPEG decoded at a half, quarter or eighth of its size, twice `shape` at least; cheap there."""
+def picture_of(image: Image.Image, shape: Shape) -> Image.Image:
+    """Return an image just opened as a decoded picture of mode L or RGB, upright and opaque, to be made `shape`.
+
+    A large JPEG is decoded at a half, quarter or eighth of its size, twice `shape` at least; cheap there.
+    """
     if image.format == "JPEG":
         side = 2 * max(shape[:2])
         image.draft(None, (side, side))
+    return _plain(upright(image))
 
 
-def plain(image: Image.Image) -> Image.Image:
+def _plain(image: Image.Image) -> Image.Image:
     """Return an image of any mode in mode L or RGB; what is transparent is white."""
     if image.mode.startswith("I"):
         return Image.fromarray(eight_bits(image))
