@@ -12,6 +12,7 @@ from PIL import Image
 
 from edgecnn import artifact
 from edgecnn.device.preprocessing.mnist import to_mnist
+from tests.contracts import taking
 from tests.drawing import STROKES, draw
 
 CASES = Path(__file__).parent / "cases"
@@ -45,7 +46,10 @@ def main() -> None:
         draw(strokes).save(folder / "input.png", optimize=True)
         pixels = to_mnist(np.asarray(Image.open(folder / "input.png").convert("L")))[None, :, :, None]
         answers = {
-            model: {file: [round(float(p), 7) for p in _tf.predict(keras, pixels)[0]] for file, keras in files.items()}
+            model: {
+                file: [round(float(p), 7) for p in _tf.predict(keras, pixels, taking(pixels))[0]]
+                for file, keras in files.items()
+            }
             for model, files in found.items()
         }
         first = answers[FIRST[0]].pop(FIRST[1])

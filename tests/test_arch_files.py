@@ -15,10 +15,12 @@ from edgecnn.compress.fold import without_batch_norm
 from edgecnn.compress.prune import prune
 from edgecnn.compress.qat import simulated
 from edgecnn.config.settings import Pruning, Training
+from edgecnn.device.contract import unit
 from edgecnn.errors import ArtifactError, ConfigError
 from edgecnn.export.onnx import to_onnx
 from edgecnn.export.tflite import to_tflite
 from tests.conftest import Edgecnn
+from tests.contracts import taking
 
 # Residual and normalized behind its activations, as many write it: tfmot cannot train that for int8.
 CODE = """
@@ -148,7 +150,7 @@ def test_a_colour_network_goes_through_the_whole_toolkit() -> None:
     sparse, _ = prune(folded, pruning=pruning, steps_per_epoch=4, fit=fit)
     assert np.mean(sparse.get_layer("d").kernel.numpy() == 0) == pytest.approx(0.5, abs=0.01)
     assert simulated(sparse).output_shape == (None, 5)
-    expected = _tf.predict(sparse, images[:1])
+    expected = _tf.predict(sparse, images[:1], taking(images[:1]))
     interpreter = Interpreter(model_content=to_tflite(sparse, scheme="float32"))
     interpreter.allocate_tensors()
     interpreter.set_tensor(interpreter.get_input_details()[0]["index"], images[:1] / np.float32(255))
@@ -194,8 +196,10 @@ def test_functional_models_of_other_kinds_are_taken_too(body: Any, left: int, re
     images = np.random.default_rng(0).integers(0, 256, (4, 28, 28, 1), np.uint8)
     folded = without_batch_norm(model)
     assert sum(isinstance(layer, keras.layers.BatchNormalization) for layer in folded.layers) == left
-    assert np.allclose(_tf.predict(folded, images), _tf.predict(model, images), atol=1e-5)
-    assert to_tflite(folded, scheme="int8", representative_dataset=images)
+    assert np.allclose(
+        _tf.predict(folded, images, taking(images)), _tf.predict(model, images, taking(images)), atol=1e-5
+    )
+    assert to_tflite(folded, scheme="int8", representative_dataset=unit(images))
     if refused is None:
         assert simulated(folded).output_shape == (None, 10)
     else:

@@ -7,6 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edgecnn import _tf, zoo
+from edgecnn.device.contract import unit
 from edgecnn.export import tflite
 from edgecnn.export.compact import compact, parsed, short
 
@@ -25,8 +26,8 @@ def written(request: pytest.FixtureRequest, images: NDArray[np.uint8]) -> tuple[
     converter = tflite._converter(model, request.param)
     if request.param == "int8":
         converter.target_spec.supported_ops = [_tf.tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        converter.representative_dataset = tflite._generator(images)
-    calibration = images if request.param == "int8" else None
+        converter.representative_dataset = tflite._generator(unit(images))
+    calibration = unit(images) if request.param == "int8" else None
     return tflite._convert(converter), tflite.to_tflite(model, scheme=request.param, representative_dataset=calibration)
 
 

@@ -13,9 +13,11 @@ from edgecnn.compress.qat import is_quantization_aware, quantize_aware, without_
 from edgecnn.compress.structured import importance, prune_structured, shrink
 from edgecnn.config.settings import Clustering, Pruning, Training
 from edgecnn.data import DataSet, load
+from edgecnn.device.contract import unit
 from edgecnn.errors import ArtifactError, ConfigError
 from edgecnn.export.tflite import to_tflite
 from tests.conftest import stored_kernels
+from tests.contracts import taking
 
 EPOCHS = Training(epochs=2, batch_size=64, learning_rate=1e-3, patience=0)
 
@@ -75,7 +77,7 @@ def test_a_pruned_model_is_a_plain_model(model: Any, pruned: Any) -> None:
 
 
 def test_qat_keeps_the_zeros(pruned: Any, data: DataSet) -> None:
-    wrapped, _ = quantize_aware(pruned, calibration_images=data.train.images[:50], fit=plain_fit(data, 1))
+    wrapped, _ = quantize_aware(pruned, calibration_inputs=unit(data.train.images[:50]), fit=plain_fit(data, 1))
     assert is_quantization_aware(wrapped)
     assert not is_quantization_aware(pruned)
     assert _tf.weight_counts(wrapped)[0] == 35_030
@@ -91,12 +93,12 @@ def test_weights_found_by_qat_work_without_its_wrappers(quick_run: Path, data: D
     plain = without_wrappers(wrapped)
     assert not is_quantization_aware(plain)
     assert _tf.weight_counts(plain) == _tf.weight_counts(wrapped)
-    one, other = (_tf.predict(model, data.test.images) for model in (plain, wrapped))
+    one, other = (_tf.predict(model, data.test.images, taking(data.test.images)) for model in (plain, wrapped))
     assert (one.argmax(axis=1) == other.argmax(axis=1)).mean() > 0.97
 
 
 def test_qat_starts_from_calibrated_ranges(pruned: Any, data: DataSet) -> None:
-    wrapped, _ = quantize_aware(pruned, calibration_images=data.train.images[:50], fit=lambda model: None)
+    wrapped, _ = quantize_aware(pruned, calibration_inputs=unit(data.train.images[:50]), fit=lambda model: None)
     ranges = {w.name: float(w.numpy()) for w in wrapped.weights if "post_activation" in w.name}
     conv = _tf.keras.Model(pruned.inputs, pruned.layers[0].output)(data.train.images[:50].astype(np.float32) / 255)
     assert ranges["quant_conv1/post_activation_max:0"] == pytest.approx(float(np.max(conv)))
@@ -105,7 +107,8 @@ def test_qat_starts_from_calibrated_ranges(pruned: Any, data: DataSet) -> None:
 
 def test_qat_does_not_depend_on_what_the_process_did_before(pruned: Any, data: DataSet) -> None:
     one, other = (
-        quantize_aware(pruned, calibration_images=data.train.images[:20], fit=lambda model: None)[0] for _ in range(2)
+        quantize_aware(pruned, calibration_inputs=unit(data.train.images[:20]), fit=lambda model: None)[0]
+        for _ in range(2)
     )
     assert _tf.save_model(one, suffix=".h5") == _tf.save_model(other, suffix=".h5")
 
@@ -164,7 +167,7 @@ def never(model: Any, **options: Any) -> None:
 def int8_kernels(model: Any, data: DataSet, *, qat: bool) -> list[np.ndarray]:
     images = data.train.images[:50]
     return stored_kernels(
-        to_tflite(model, scheme="int8", representative_dataset=images, quantization_aware=qat)
+        to_tflite(model, scheme="int8", representative_dataset=unit(images), quantization_aware=qat)
     )  # fmt: skip
 
 
@@ -203,7 +206,7 @@ def test_rounds_prune_further_and_train_each_time(model: Any, data: DataSet) -> 
 def test_two_of_four_neighbours_are_zero_in_the_tflite_file(model: Any, data: DataSet, qat: bool) -> None:
     sparse = pruned_by("2:4", 0.5, model, data)
     if qat:
-        sparse, _ = quantize_aware(sparse, calibration_images=data.train.images[:50], fit=plain_fit(data, 1))
+        sparse, _ = quantize_aware(sparse, calibration_inputs=unit(data.train.images[:50]), fit=plain_fit(data, 1))
     conv1, *others = int8_kernels(sparse, data, qat=qat)
     assert np.mean(conv1 == 0) < 0.05, "a single input channel has no neighbours"
     assert len(others) == 4
@@ -215,7 +218,7 @@ def test_two_of_four_neighbours_are_zero_in_the_tflite_file(model: Any, data: Da
 def test_blocks_of_four_inputs_are_zero_in_the_tflite_file(model: Any, data: DataSet, qat: bool) -> None:
     sparse = pruned_by("block", 0.75, model, data)
     if qat:
-        sparse, _ = quantize_aware(sparse, calibration_images=data.train.images[:50], fit=plain_fit(data, 1))
+        sparse, _ = quantize_aware(sparse, calibration_inputs=unit(data.train.images[:50]), fit=plain_fit(data, 1))
     *convolutions, dense, scores = int8_kernels(sparse, data, qat=qat)
     for kernel in (dense, scores):
         empty = ~kernel.reshape(-1, 4).any(axis=1)
@@ -240,13 +243,13 @@ def test_removing_filters_without_influence_changes_no_output(tiny: Any, data: D
     scores.set_weights([kernel, bias])
 
     images = data.test.images  # a unit that is silent on some images only must not be taken for idle
-    small = shrink(model, widths={"conv1": 5, "conv3": 8, "dense6": 11}, calibration_images=images)
+    small = shrink(model, widths={"conv1": 5, "conv3": 8, "dense6": 11}, calibration_inputs=unit(images))
     assert [layer.kernel.shape[-1] for layer in small.layers if hasattr(layer, "kernel")] == [5, 8, 11, 10]
-    difference = np.abs(_tf.predict(small, images) - _tf.predict(model, images)).max()
+    difference = np.abs(_tf.predict(small, images, taking(images)) - _tf.predict(model, images, taking(images))).max()
     assert difference < 1e-5, "as much as sums in another order differ"
     assert dense.kernel.shape[-1] == 16, "the parent is left alone"
     for name, count in (("conv1", 3), ("conv3", 4), ("dense6", 5)):
-        assert not importance(model, images)[name][idle[name][:count]].any(), name
+        assert not importance(model, unit(images))[name][idle[name][:count]].any(), name
 
 
 def test_structured_pruning_makes_a_smaller_dense_model(model: Any, data: DataSet) -> None:
@@ -260,7 +263,7 @@ def test_structured_pruning_makes_a_smaller_dense_model(model: Any, data: DataSe
 
     wrapped, _ = quantize_aware(small, **options)
     content = to_tflite(wrapped, scheme="int8", quantization_aware=True)
-    dense = to_tflite(model, scheme="int8", representative_dataset=data.train.images[:50])
+    dense = to_tflite(model, scheme="int8", representative_dataset=unit(data.train.images[:50]))
     assert len(content) < 0.3 * len(dense)
     assert [len(kernel) for kernel in stored_kernels(content)] == [8, 8, 8, 25, 10]
 
@@ -280,10 +283,10 @@ def test_structured_pruning_refuses_what_it_cannot_do_before_it_trains(tiny: Any
     ):
         pruning = pruning_of("structured", sparsity)
         with pytest.raises(ConfigError, match=message):
-            prune_structured(network, pruning=pruning, calibration_images=images, fit=never)
+            prune_structured(network, pruning=pruning, calibration_inputs=unit(images), fit=never)
     for widths in ({"conv1": 0}, {"conv1": 9}, {"scores": 5}):
         with pytest.raises(ConfigError, match=r"expected 1 up to what is there: conv1 8, conv3 12, dense6 16$"):
-            shrink(tiny, widths=widths, calibration_images=images)
+            shrink(tiny, widths=widths, calibration_inputs=unit(images))
 
 
 def clustered(model: Any, data: DataSet, clusters: int) -> Any:
@@ -301,7 +304,7 @@ def test_every_kernel_is_left_with_so_many_values(model: Any, data: DataSet, clu
 
 def test_clusters_live_through_qat_in_the_tflite_file(model: Any, data: DataSet) -> None:
     wrapped, _ = quantize_aware(
-        clustered(model, data, 16), calibration_images=data.train.images[:50], fit=plain_fit(data, 1),
+        clustered(model, data, 16), calibration_inputs=unit(data.train.images[:50]), fit=plain_fit(data, 1),
         preserve="clusters",
     )  # fmt: skip
     assert _tf.weight_counts(wrapped)[0] == 35_030
@@ -328,7 +331,7 @@ def test_clusters_and_zeros_live_through_qat_in_the_tflite_file(pruned: Any, dat
 
 def test_qat_without_care_for_clusters_loses_them(model: Any, data: DataSet) -> None:
     parent = clustered(model, data, 16)
-    wrapped, _ = quantize_aware(parent, calibration_images=data.train.images[:50], fit=plain_fit(data, 1))
+    wrapped, _ = quantize_aware(parent, calibration_inputs=unit(data.train.images[:50]), fit=plain_fit(data, 1))
     assert all(len(np.unique(kernel)) > 16 for kernel in int8_kernels(wrapped, data, qat=True))
 
 
@@ -356,6 +359,6 @@ def test_what_tfmot_cannot_do_is_one_line_before_training(data: DataSet) -> None
     )
     for preserve in ("zeros", "clusters"):
         with pytest.raises(ConfigError, match=expected):
-            quantize_aware(model, calibration_images=data.train.images[:5], fit=never, preserve=preserve)
+            quantize_aware(model, calibration_inputs=unit(data.train.images[:5]), fit=never, preserve=preserve)
     with pytest.raises(ConfigError, match="preserve: 'sign' is unknown; expected one of: clusters, zeros"):
-        quantize_aware(model, calibration_images=data.train.images[:5], fit=never, preserve="sign")
+        quantize_aware(model, calibration_inputs=unit(data.train.images[:5]), fit=never, preserve="sign")

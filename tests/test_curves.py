@@ -13,6 +13,7 @@ from edgecnn.curves import verdict
 from edgecnn.data import DataSet, load
 from edgecnn.errors import GateError
 from edgecnn.train import Fit, fit
+from tests.contracts import taking
 
 NAN = float("nan")
 
@@ -136,7 +137,7 @@ def trained(pairs: tuple, checkpoint: Path, training: Training) -> Fit:
     _tf.seed_everything(0)
     shape = (28, 28, 1)
     model = zoo.build("classes100", input_shape=shape, classes=100, initializer=training.initializer)
-    return fit(model, *pairs, training=training, seed=0, checkpoint=checkpoint)
+    return fit(model, *pairs, contract=taking(pairs[0][0]), training=training, seed=0, checkpoint=checkpoint)
 
 
 def test_a_real_training_at_too_high_a_rate_dies_and_is_stopped(pairs: tuple, tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from edgecnn.data.digits import fit_to_mnist
@@ -13,7 +15,7 @@ from edgecnn.device import DeviceError, ImageError, ModelError, Predictor, Runti
 from edgecnn.device.preprocessing.mnist import to_mnist
 from edgecnn.device.preprocessing.pictures import read_gray, read_picture
 from edgecnn.device.runtimes.ladder import installed, works
-from edgecnn.device.runtimes.loader import RUNTIMES, TensorSpec, load, pick
+from edgecnn.device.runtimes.loader import RUNTIMES, load, pick
 from tests.conftest import ROOT
 
 

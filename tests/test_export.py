@@ -14,11 +14,13 @@ from edgecnn import _tf, artifact
 from edgecnn.config.settings import SCHEMES
 from edgecnn.data import load, representative
 from edgecnn.device import Predictor
+from edgecnn.device.contract import unit
 from edgecnn.errors import ConfigError
 from edgecnn.export.onnx import to_onnx
 from edgecnn.export.pyz import to_pyz
 from edgecnn.export.tflite import to_tflite
 from tests.conftest import ROOT
+from tests.contracts import taking
 
 EXPORTERS = {"tflite": to_tflite, "onnx": to_onnx}
 TARGETS = [(form, scheme) for form in SCHEMES for scheme in SCHEMES[form]]
@@ -47,21 +49,21 @@ def images() -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize(("form", "scheme"), TARGETS)
 def test_export_agrees_with_keras_and_repeats(model: Any, images: Any, tmp_path: Path, form: str, scheme: str) -> None:
     calibration, test = images
-    content = EXPORTERS[form](model, scheme=scheme, representative_dataset=calibration)
-    again = EXPORTERS[form](_tf.clone(model), scheme=scheme, representative_dataset=calibration)
+    content = EXPORTERS[form](model, scheme=scheme, representative_dataset=unit(calibration))
+    again = EXPORTERS[form](_tf.clone(model), scheme=scheme, representative_dataset=unit(calibration))
     assert content == again, "the same model gives the same bytes"
 
     path = tmp_path / f"{scheme}.{form}"
     path.write_bytes(content)
-    reference, got = _tf.predict(model, test), Predictor(path).probabilities(test)
+    reference, got = _tf.predict(model, test, taking(test)), Predictor(path).probabilities(test)
     error, agreement = TOLERANCE[scheme]
     assert np.abs(reference - got).max() <= error
     assert (reference.argmax(1) == got.argmax(1)).mean() >= agreement
 
 
 def test_int8_tflite_takes_the_pixels_as_they_are(quick_run: Path) -> None:
-    spec = Predictor(quick_run / "export" / "baseline" / "int8.tflite").input
-    assert (spec.dtype, spec.shape, spec.zero_point) == ("uint8", (1, 28, 28, 1), 0)
+    spec = Predictor(quick_run / "export" / "baseline" / "int8.tflite").contract.input
+    assert (spec.dtype, spec.zero_point) == ("uint8", 0)
     assert spec.scale == pytest.approx(1 / 255)
 
 
@@ -74,15 +76,17 @@ def test_int8_does_not_saturate(tmp_path: Path, form: str) -> None:
     model.set_weights([np.tile(np.array([[0.01, -0.01]], np.float32), (784, 1)), np.zeros(2, np.float32)])
     bright = np.full((8, 28, 28, 1), 255, np.uint8)
     path = tmp_path / f"int8.{form}"
-    path.write_bytes(EXPORTERS[form](model, scheme="int8", representative_dataset=bright))
-    assert np.allclose(Predictor(path).probabilities(bright), [7.84, -7.84], rtol=0.02)
+    path.write_bytes(EXPORTERS[form](model, scheme="int8", representative_dataset=unit(bright)))
+    predictor = Predictor(path)
+    scores = predictor.contract.decode(predictor.model.invoke([predictor.encode(bright[:1])])[0])
+    assert np.allclose(scores, [7.84, -7.84], rtol=0.02)
 
 
 def test_dynamic_batch_takes_any_batch(model: Any, images: Any, tmp_path: Path) -> None:
     path = tmp_path / "float32-batchN.onnx"
     path.write_bytes(to_onnx(model, scheme="float32", dynamic_batch=True))
     predictor = Predictor(path)
-    assert predictor.input.shape == (-1, 28, 28, 1)
+    assert predictor.model.inputs[0].shape == (-1, 28, 28, 1)
     (batch,) = predictor.model.invoke([predictor.encode(images[1][:7])])
     assert np.allclose(batch, predictor.probabilities(images[1][:7]), atol=1e-6)
 
@@ -92,7 +96,7 @@ def test_int8_without_calibration_images_is_refused(model: Any, exporter: Any) -
     with pytest.raises(
         ConfigError, match="export int8: 0 calibration images; needs at least 1; pass --calibration-images"
     ):
-        exporter(model, scheme="int8", representative_dataset=np.zeros((0, 28, 28, 1), np.uint8))
+        exporter(model, scheme="int8", representative_dataset=unit(np.zeros((0, 28, 28, 1), np.uint8)))
 
 
 @pytest.mark.parametrize("form", EXPORTERS)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from edgecnn import _tf
+from edgecnn.device.contract import unit
 from edgecnn.export.tflite import to_tflite
 from tests.conftest import Edgecnn
 from tests.test_export_c import assert_exact
@@ -72,7 +73,7 @@ def test_a_network_of_keras_is_exact(build: Callable[[], Any], per_tensor: bool,
     _tf.seed_everything(1)
     model = trained(build())
     images = np.random.default_rng(2).integers(0, 256, (16, *model.input_shape[1:]), np.uint8)
-    content = to_tflite(model, scheme="int8", representative_dataset=images, per_tensor=per_tensor)
+    content = to_tflite(model, scheme="int8", representative_dataset=unit(images), per_tensor=per_tensor)
     assert_exact(content, tmp_path, kernels=("dense", "sparse"), count=4)
 
 

@@ -6,6 +6,7 @@ import pytest
 from edgecnn import _tf, zoo
 from edgecnn._tf import keras
 from edgecnn.compress.fold import without_batch_norm
+from tests.contracts import taking
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (8, 28, 28, 1), np.uint8)
 
@@ -25,7 +26,9 @@ def test_a_folded_network_says_the_same_without_batch_norm(arch: str) -> None:
     folded = without_batch_norm(model)
     kinds = {type(layer).__name__ for layer in folded.layers}
     assert not kinds & {"BatchNormalization", "ReLU"}
-    assert np.allclose(_tf.predict(folded, PIXELS), _tf.predict(model, PIXELS), atol=1e-5)
+    assert np.allclose(
+        _tf.predict(folded, PIXELS, taking(PIXELS)), _tf.predict(model, PIXELS, taking(PIXELS)), atol=1e-5
+    )
     assert _tf.save_model(folded, suffix=".keras") == _tf.save_model(without_batch_norm(model), suffix=".keras")
 
 
@@ -53,4 +56,6 @@ def test_a_convolution_without_activation_behind_it_stays_linear() -> None:
     folded = without_batch_norm(model)
     assert folded.get_layer("c").activation is keras.activations.linear
     assert [type(layer).__name__ for layer in folded.layers] == ["Conv2D", "ReLU", "Flatten", "Dense"]
-    assert np.allclose(_tf.predict(folded, PIXELS), _tf.predict(model, PIXELS), atol=1e-5)
+    assert np.allclose(
+        _tf.predict(folded, PIXELS, taking(PIXELS)), _tf.predict(model, PIXELS, taking(PIXELS)), atol=1e-5
+    )

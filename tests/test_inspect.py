@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgecnn.device.contract import unit
 from edgecnn.errors import ArtifactError
 from edgecnn.inspect import Layer, inspect_bytes, inspect_file, onnx, sqnr, tflite
 from edgecnn.inspect.layers import Constant, along
@@ -114,7 +115,7 @@ def exported(model: object, form: str, scheme: str) -> bytes:
 
     images = np.random.default_rng(1).integers(0, 256, (20, 8, 8, 4), dtype=np.uint8)
     convert = to_tflite if form == "tflite" else to_onnx
-    return convert(model, scheme=scheme, representative_dataset=images)
+    return convert(model, scheme=scheme, representative_dataset=unit(images))
 
 
 @pytest.mark.parametrize("file", ["model.keras", "float32.tflite", "int8.tflite", "float32.onnx", "int8.onnx"])

@@ -13,6 +13,7 @@ from edgecnn.artifact import Run
 from edgecnn.config import configure
 from edgecnn.data.splits import DataSet, Split
 from edgecnn.device import Predictor
+from edgecnn.device.contract import Contract, unit
 from edgecnn.errors import ConfigError, GateError
 from edgecnn.export.calibration import Histogram, chosen_ranges, squared_error
 from edgecnn.export.onnx import to_onnx
@@ -23,6 +24,7 @@ from edgecnn.inspect.layers import Constant
 from edgecnn.pipeline import AUTO, Target, Workspace, accuracy_line, export_model, exports
 from edgecnn.pipeline.conversion import converted
 from edgecnn.pipeline.sensitivity import _measured, float_layers
+from tests.contracts import taking
 
 FORMS = ("tflite", "onnx")
 EXPORTERS = {"tflite": to_tflite, "onnx": to_onnx}
@@ -60,12 +62,16 @@ def fragile(images: np.ndarray) -> tuple[Any, Workspace]:
     wide[0] = 20.0
     rest[1] = rng.normal(size=rest[1].shape).astype(np.float32)
     model.set_weights([conv, bias, wide, *rest])
-    scores = _tf.predict(model, images)
+    scores = _tf.predict(model, images, taking(images))
     labels = scores.argmax(1).astype(np.int64)
     split = Split(images, labels)
     data = DataSet("digits", split, split, split, tuple("0123"), "0" * 64)
     config = configure(calibration_images=40, max_drop_pp=0)
     return model, Workspace(Run(Path("nowhere")), config, data)
+
+
+# As a file of such a network is to be read: its own scores, whatever they are.
+TAKEN = Contract(shape=(28, 28, 1), labels=tuple("0123")).unstored()
 
 
 def first_scale(content: bytes, form: str) -> float:
@@ -112,7 +118,7 @@ def test_a_calibration_method_reaches_the_file(form: str, fragile: Any, images: 
     peaked[0, :5, :5, 0] = 255 * (model.get_weights()[0][:, :, 0, 1] > 0)  # answered as nothing else is
     scales = {
         method: first_scale(
-            EXPORTERS[form](model, scheme="int8", representative_dataset=peaked, calibration=method), form
+            EXPORTERS[form](model, scheme="int8", representative_dataset=unit(peaked), calibration=method), form
         )
         for method in ("minmax", "percentile", "mse")
     }
@@ -123,7 +129,9 @@ def test_a_calibration_method_reaches_the_file(form: str, fragile: Any, images: 
 def test_both_formats_choose_the_same_ranges(fragile: Any, images: np.ndarray) -> None:
     model, _ = fragile
     one, other = (
-        first_scale(EXPORTERS[f](model, scheme="int8", representative_dataset=images, calibration="percentile"), f)
+        first_scale(
+            EXPORTERS[f](model, scheme="int8", representative_dataset=unit(images), calibration="percentile"), f
+        )
         for f in FORMS
     )
     assert one == pytest.approx(other, rel=0.001)
@@ -133,14 +141,14 @@ def test_both_formats_choose_the_same_ranges(fragile: Any, images: np.ndarray) -
 def test_an_unknown_method_or_layer_lists_the_known(form: str, fragile: Any, images: np.ndarray) -> None:
     model, _ = fragile
     with pytest.raises(ConfigError, match="calibration: 'kl' is unknown; expected one of: minmax, mse, percentile"):
-        EXPORTERS[form](model, scheme="int8", representative_dataset=images, calibration="kl")
+        EXPORTERS[form](model, scheme="int8", representative_dataset=unit(images), calibration="kl")
     with pytest.raises(ConfigError, match="keep-float: layer: 'conv9' is unknown; expected one of: conv, scores, wide"):
-        EXPORTERS[form](model, scheme="int8", representative_dataset=images, keep_float=["conv9"])
+        EXPORTERS[form](model, scheme="int8", representative_dataset=unit(images), keep_float=["conv9"])
 
 
 def test_16_bits_are_not_clipped(fragile: Any, images: np.ndarray) -> None:
     with pytest.raises(ConfigError, match="export int16x8: calibration mse; expected minmax"):
-        to_tflite(fragile[0], scheme="int16x8", representative_dataset=images, calibration="mse")
+        to_tflite(fragile[0], scheme="int16x8", representative_dataset=unit(images), calibration="mse")
 
 
 @pytest.mark.parametrize("calibration", ["minmax", "mse"])
@@ -154,12 +162,12 @@ def test_per_tensor_gives_a_kernel_one_scale(
     sizes = {}
     for per_tensor in (False, True):
         content = EXPORTERS[form](
-            model, scheme="int8", representative_dataset=images, calibration=calibration, per_tensor=per_tensor
+            model, scheme="int8", representative_dataset=unit(images), calibration=calibration, per_tensor=per_tensor
         )
         sizes[per_tensor] = len(content)
         scales = [kernel.scale.size for kernel in inspect.kernels_of(content, f".{form}") if kernel.scale is not None]
         assert [count > 1 for count in scales] == [not per_tensor] * 4
-        got, expected = outputs(content, form, images, tmp_path), _tf.predict(model, images)
+        got, expected = outputs(content, form, images, tmp_path), _tf.predict(model, images, taking(images))
         assert np.abs(got - expected).max() < 0.1 * np.ptp(expected)
     assert sizes[True] < sizes[False]
 
@@ -177,21 +185,21 @@ def test_options_of_int8_are_refused_elsewhere(option: dict[str, Any]) -> None:
 @pytest.mark.parametrize("form", FORMS)
 def test_layers_stay_in_float_and_the_file_runs(form: str, fragile: Any, images: np.ndarray, tmp_path: Path) -> None:
     model, _ = fragile
-    content = EXPORTERS[form](model, scheme="int8", representative_dataset=images, keep_float=["wide"])
+    content = EXPORTERS[form](model, scheme="int8", representative_dataset=unit(images), keep_float=["wide"])
     kinds = [kernel.stored.dtype.kind for kernel in inspect.kernels_of(content, f".{form}")]
     assert [kind == "f" for kind in kinds] == [False, True, False]
     path = tmp_path / f"int8-mixed.{form}"
     path.write_bytes(content)
-    predictor = Predictor(path)
-    assert np.abs(predictor.probabilities(images) - _tf.predict(model, images)).max() < 0.2
+    predictor = Predictor(path, contract=TAKEN)
+    assert np.abs(predictor.probabilities(images) - _tf.predict(model, images, taking(images))).max() < 0.2
     if form == "tflite":
-        assert (predictor.input.dtype, predictor.output.dtype) == ("uint8", "float32")
+        assert (predictor.contract.input.dtype, predictor.contract.output.dtype) == ("uint8", "float32")
 
 
 def outputs(content: bytes, form: str, images: np.ndarray, folder: Path) -> np.ndarray:
     path = folder / f"model.{form}"
     path.write_bytes(content)
-    return Predictor(path).probabilities(images)
+    return Predictor(path, contract=TAKEN).probabilities(images)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -205,9 +213,9 @@ def test_bias_correction_takes_the_mean_error_off(form: str, fragile: Any, image
     dark = images.copy()
     dark[:, 0, 0] = 0  # where the large weight is
     work = replace(work, data=replace(work.data, train=Split(dark, work.data.train.labels)))
-    expected = _tf.predict(model, dark).mean(axis=0)
+    expected = _tf.predict(model, dark, taking(dark)).mean(axis=0)
     errors = [
-        np.abs(outputs(converted(model, Target(form, "int8", bias_correction=on), work), form, dark, tmp_path).mean(0)
+        np.abs(outputs(converted(model, TAKEN, Target(form, "int8", bias_correction=on), work), form, dark, tmp_path).mean(0)
         - expected)
         for on in (False, True)
     ]  # fmt: skip
@@ -221,14 +229,14 @@ def test_bias_correction_is_refused_where_kernels_are_folded(fragile: Any) -> No
     model = stack(keras.Conv2D(4, 3, name="conv"), keras.BatchNormalization(name="norm"), keras.Flatten(name="flatten"),
                   keras.Dense(4, name="scores"))  # fmt: skip
     with pytest.raises(ConfigError, match="bias-correction: norm changes the kernels of the exported file"):
-        converted(model, Target("tflite", "int8", bias_correction=True), work)
+        converted(model, TAKEN, Target("tflite", "int8", bias_correction=True), work)
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_the_search_finds_the_one_layer_that_int8_breaks(form: str, fragile: Any, tmp_path: Path) -> None:
     model, work = fragile
     target = Target(form, "int8", keep_float=AUTO)
-    measured = {m.layer: m for m in _measured(model, target, work, spare=True)}
+    measured = {m.layer: m for m in _measured(model, TAKEN, target, work, spare=True)}
     assert list(measured) == ["conv", "wide", "scores"]
     assert json.loads(json.dumps(measured["wide"].as_dict(), allow_nan=False))["alone"]["images"] == 40
     assert measured["wide"].alone.drop_pp > max(10, measured["conv"].alone.drop_pp, measured["scores"].alone.drop_pp)
@@ -237,9 +245,9 @@ def test_the_search_finds_the_one_layer_that_int8_breaks(form: str, fragile: Any
     assert measured["wide"].sqnr_db < measured["conv"].sqnr_db  # type: ignore[operator]
 
     loose = replace(work, config=configure(calibration_images=40, max_drop_pp=10))
-    assert float_layers(model, target, loose) == ("wide",)
+    assert float_layers(model, TAKEN, target, loose) == ("wide",)
     anything = replace(work, config=configure(calibration_images=40, max_drop_pp=100))
-    assert float_layers(model, target, anything) == ()
+    assert float_layers(model, TAKEN, target, anything) == ()
 
 
 def test_a_mixed_export_states_its_layers(fragile: Any, tmp_path: Path) -> None:
@@ -275,7 +283,7 @@ def test_zeros_are_known_again_in_the_file(form: str, normalized: bool, images: 
         kernel, bias = model.get_layer(layer).get_weights()
         model.get_layer(layer).set_weights([kernel * (rng.random(kernel.shape) < 0.5), bias])
     kernels = plain_kernels(model)
-    stored = inspect.kernels_of(EXPORTERS[form](model, scheme="int8", representative_dataset=images), f".{form}")
+    stored = inspect.kernels_of(EXPORTERS[form](model, scheme="int8", representative_dataset=unit(images)), f".{form}")
     assert lost_zeros(kernels, stored) == {}
 
     values = stored[2].stored.copy()
@@ -290,7 +298,7 @@ def test_an_export_that_lost_a_zero_is_refused(fragile: Any, tmp_path: Path, mon
     (tmp_path / "net.keras").write_bytes(_tf.save_model(model, suffix=".keras"))
     other = _tf.clone(model)
     other.set_weights([w + np.float32(0.3) for w in model.get_weights()])
-    monkeypatch.setattr(exports, "converted", lambda _, target, w: converted(other, target, w))
+    monkeypatch.setattr(exports, "converted", lambda _, contract, target, w: converted(other, contract, target, w))
     with pytest.raises(GateError, match=r"baseline/int8.tflite: layer conv lost 25 of the 25 zeros"):
         export_model(tmp_path / "net.keras", target=Target("tflite", "int8"), out=tmp_path, config=work.config,
                      data=work.data)  # fmt: skip

@@ -17,6 +17,7 @@ from edgecnn.device.preprocessing.mnist import to_mnist
 from edgecnn.pipeline.cost import sparse_bytes
 from edgecnn.pipeline.release import FILES
 from tests.conftest import RELEASED, ROOT, Edgecnn
+from tests.contracts import taking
 from tests.make_cases import keras_models, reference
 
 pytestmark = pytest.mark.skipif(not RELEASED.is_dir(), reason="models/edge35k is not released yet")
@@ -103,7 +104,7 @@ def probabilities(path: Path, pixels: np.ndarray) -> np.ndarray:
     from edgecnn import _tf
 
     keras = path.suffix not in artifact.EXPORT_SUFFIXES
-    return (_tf.predict(loaded(path), pixels) if keras else Predictor(path).probabilities(pixels))[0]
+    return (_tf.predict(loaded(path), pixels, taking(pixels)) if keras else Predictor(path).probabilities(pixels))[0]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda path: path.name)

@@ -12,6 +12,7 @@ from edgecnn.bench import subject
 from edgecnn.bench.session import Effort, Setting, measure
 from edgecnn.bench.subject import RefusedError, Subject, SubjectError
 from edgecnn.config import configure
+from edgecnn.device.contract import unit
 from tests.conftest import ROOT, Edgecnn
 
 LOOK = Setting(Effort(runs=5, seconds=0.01, turns=2, warm_up_s=0.05, starts=1, rounds=3))
@@ -30,7 +31,7 @@ def foreign(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return keras.Model(pixels, layers.Dense(4, name="d")(layers.Flatten(name="f")(pixels)), name="m")
 
     calibration = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), np.uint8)
-    colour = to_tflite(classifier((16, 16, 3)), scheme="int8", representative_dataset=calibration)
+    colour = to_tflite(classifier((16, 16, 3)), scheme="int8", representative_dataset=unit(calibration))
     (folder / "colour.tflite").write_bytes(colour)
     (folder / "spectrogram.tflite").write_bytes(to_tflite(classifier((49, 10, 1)), scheme="float32"))
     (folder / "vector.tflite").write_bytes(to_tflite(classifier((640,)), scheme="dynamic"))

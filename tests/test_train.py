@@ -11,10 +11,11 @@ from edgecnn import _tf, zoo
 from edgecnn.config.settings import Augmentation, Distillation, Training
 from edgecnn.data import DataSet, load
 from edgecnn.errors import ArtifactError, ConfigError, GateError
-from edgecnn.train import EarlyStopping, Fit, Lessons, fit, lesson_bytes, make_lesson
+from edgecnn.train import EarlyStopping, Fit, Lesson, Lessons, fit, lesson_bytes, make_lesson
 from edgecnn.train.augmentation import augmented
 from edgecnn.train.fit import _settled_after
 from edgecnn.train.objective import accuracy, distillation_loss, smoothed, with_teacher
+from tests.contracts import taking
 
 TRAINING = Training(epochs=3, batch_size=64, learning_rate=2e-3, patience=0)
 DISTORTED = Augmentation(rotate_deg=10.0, scale=0.1, shear=0.1, shift_px=2.0, elastic_px=1.0, elastic_grid=5)
@@ -37,7 +38,8 @@ def trained(
     _tf.seed_everything(0)
     model = zoo.build("edge35k", input_shape=(28, 28, 1), classes=10)
     pairs = [(split.images[:256], split.labels[:256]) for split in (data.train, data.validation)]
-    result = fit(model, *pairs, training=training, seed=0, checkpoint=checkpoint, **options)  # type: ignore[arg-type]
+    taken = taking(pairs[0][0])
+    result = fit(model, *pairs, contract=taken, training=training, seed=0, checkpoint=checkpoint, **options)  # type: ignore[arg-type]
     return result, model.get_weights()
 
 
@@ -103,7 +105,10 @@ def test_the_best_weights_are_restored(data: DataSet, tmp_path: Path) -> None:
     assert result.best_epoch == int(np.argmin(losses))
     model = zoo.build("edge35k", input_shape=(28, 28, 1), classes=10)
     model.set_weights(weights)
-    top1 = (_tf.predict(model, data.validation.images[:256]).argmax(axis=1) == data.validation.labels[:256]).mean()
+    top1 = (
+        _tf.predict(model, data.validation.images[:256], taking(data.validation.images[:256])).argmax(axis=1)
+        == data.validation.labels[:256]
+    ).mean()
     assert top1 == pytest.approx(result.history[result.best_epoch]["val_accuracy"])
 
 
@@ -240,11 +245,17 @@ def always(label: int, classes: int) -> Callable[..., object]:
     return lambda images, training: _tf.tf.one_hot(_tf.tf.fill([_tf.tf.shape(images)[0]], label), classes)
 
 
+def taught(teachers: list[Callable[..., object]], images: np.ndarray, **options: object) -> Lesson:
+    """Return the lesson of teachers that take pixels as 0..1."""
+    contracts = [taking(images)] * len(teachers)
+    return make_lesson(teachers, images, contracts=contracts, **options)  # type: ignore[arg-type]
+
+
 def lessons(folder: Path, data: DataSet, teacher: Callable[..., object], *, images: int = 256) -> Lessons:
     """Return two views of the first training images with the answers of `teacher`."""
     paths = tuple(folder / f"{view}.npz" for view in range(2))
     for view, path in enumerate(paths):
-        lesson = make_lesson([teacher], data.train.images[:images], augmentation=DISTORTED, view=view)
+        lesson = taught([teacher], data.train.images[:images], augmentation=DISTORTED, view=view)
         path.write_bytes(lesson_bytes(lesson, identity="made for a test"))
     return Lessons(paths, "made for a test")
 
@@ -285,14 +296,14 @@ def test_lessons_of_another_data_set_are_refused(
 
 def test_a_lesson_holds_the_mean_of_the_answers_to_what_it_shows(data: DataSet) -> None:
     images = data.train.images[:600]  # more than a batch
-    lesson = make_lesson([always(0, 10), always(3, 10)], images, augmentation=DISTORTED, view=0)
+    lesson = taught([always(0, 10), always(3, 10)], images, augmentation=DISTORTED, view=0)
     assert lesson.images.shape == images.shape
     assert lesson.images.dtype == np.uint8
     assert (lesson.answers[:, [0, 3]] == 0.5).all()
-    again, other = (make_lesson([always(0, 10)], images, augmentation=DISTORTED, view=view) for view in (0, 1))
+    again, other = (taught([always(0, 10)], images, augmentation=DISTORTED, view=view) for view in (0, 1))
     assert np.array_equal(lesson.images, again.images), "a view is the same whoever answers"
     assert not np.array_equal(lesson.images, other.images)
-    assert np.array_equal(make_lesson([always(0, 10)], images, augmentation=UNMOVED, view=0).images, images)
+    assert np.array_equal(taught([always(0, 10)], images, augmentation=UNMOVED, view=0).images, images)
 
 
 def test_a_lesson_that_is_damaged_or_of_another_teacher_is_refused(data: DataSet, tmp_path: Path) -> None:
@@ -312,7 +323,9 @@ def test_a_training_that_overfits_is_stopped_and_keeps_its_best_weights(data: Da
     few = data.train.images[:40], (data.train.labels[:40] + np.arange(40)) % 10
     training = Training(epochs=60, batch_size=20, learning_rate=3e-3, patience=0, dropout=0.0)
     validation = data.validation.images[:64], data.validation.labels[:64]
-    result = fit(model, few, validation, training=training, seed=0, checkpoint=tmp_path / "c.npz")
+    result = fit(
+        model, few, validation, contract=taking(few[0]), training=training, seed=0, checkpoint=tmp_path / "c.npz"
+    )
     assert result.stopped is not None
     assert result.stopped.startswith("overfits: after epoch")
     assert len(result.history) < 60

@@ -1,2 +1,0 @@
-def range_before(scale, offset):
-    return None
