@@ -23,6 +23,10 @@ class ModelError(DeviceError):
     """A model file that is absent, damaged, or takes another input than an image."""
 
 
+class DamagedError(ModelError):
+    """Content of a model file that contradicts itself; the file's name is added by whoever knows it."""
+
+
 class RuntimeMissingError(DeviceError):
     """No installed runtime can run the model."""
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from edgecnn.device.contract import SCHEMA, Contract, ContractError, Quantized, from_dict, of_first_schema
 from edgecnn.device.digest import sha256
-from edgecnn.device.errors import ModelError
+from edgecnn.device.errors import DamagedError, ModelError
 
 LIBRARY, C_LIBRARY = "libmodel.so", "c"  # a model's C library beside it, and what it is called as a runtime
 
@@ -43,12 +43,51 @@ def read_record(path: Path) -> dict[str, Any]:
     return values
 
 
+def external_data(path: Path, content: bytes) -> tuple[Path, ...]:
+    """Return the files that hold weights of the .onnx file `path`, in the order it names them first; else none.
+
+    Raises `ModelError` for one that is absent or would not be in the model's folder or below.
+    """
+    if path.suffix != ".onnx":
+        return ()
+    from edgecnn.device.modelfiles.external import external_files  # a start with another file need not pay for it
+
+    try:
+        names = external_files(content)
+    except DamagedError as error:
+        raise ModelError(f"{path}: not a readable ONNX file ({error}); restore or export it again") from None
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from None
+    for name in names:
+        if not (path.parent / name).is_file():
+            raise ModelError(
+                f"{path}: some of its weights are in {name!r:.80}, which is not in {path.parent}; copy it there too"
+            )
+    return tuple(path.parent / name for name in names)
+
+
+def content_sha256(path: Path, content: bytes | None = None) -> str:
+    """Return the SHA-256 that a record keeps of the model `path`, whose bytes are `content`, read if not given.
+
+    It is that of the file's bytes. Where an .onnx file has weights in other files, it is that of its bytes followed by
+    the SHA-256, as 32 bytes, of each of them in the order in which it names them first.
+
+    Raises `ModelError` where one of the files is absent or cannot be read.
+    """
+    content = read_model(path) if content is None else content
+    try:
+        sums = [bytes.fromhex(sha256(file.read_bytes())) for file in external_data(path, content)]
+    except OSError as error:
+        raise ModelError(f"{path}: cannot read {error.filename} ({error.strerror}); check its permissions") from None
+    return sha256(b"".join([content, *sums])) if sums else sha256(content)
+
+
 def vouched_for(path: Path, content: bytes) -> bool:
-    """Return whether a record lies beside `path`; raises `ModelError` when its hash is not that of `content`."""
+    """Return whether a record lies beside `path`; raises `ModelError` when its hash is not `content_sha256`'s."""
     record = read_record(path)
     if not record:
         return False
-    got = sha256(content)
+    got = content_sha256(path, content)
     if got != record["sha256"]:
         raise ModelError(
             f"{path}: sha256 is {got[:12]}…, its record says {record['sha256'][:12]}…; "

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecnn.device.contract import Quantized
 from edgecnn.device.errors import DeviceError, ModelError, RuntimeMissingError
-from edgecnn.device.files import C_LIBRARY, one_line, read_model, vouched_for
+from edgecnn.device.files import C_LIBRARY, external_data, one_line, read_model, vouched_for
+from edgecnn.device.modelfiles.external import external_files
+from edgecnn.device.modelfiles.onnx import OnnxFile, quantized_ends
+from edgecnn.device.modelfiles.tflite import refusal_of
 from edgecnn.device.runtimes.ladder import LADDER, installed, works
 from edgecnn.device.runtimes.library import Library, library_of
 from edgecnn.device.runtimes.quiet import quiet
@@ -27,6 +31,7 @@ Invoke = Callable[[Arrays], Arrays]
 Loaded = tuple[list["TensorSpec"], list["TensorSpec"], Invoke]
 PROBE_TIMEOUT_S = 60
 MAX_THREADS = 256
+_AS_IT_IS = Quantized()
 
 
 @dataclass(frozen=True)
@@ -91,16 +96,31 @@ def load(
             return _load_library(path, found, shape)
     chosen = pick(path, runtime)
     content = read_model(path)
+    _check_runs_here(path, content)
+    external_data(path, content)  # raises for what is absent
     if not vouched_for(path, content) and probe_first:
         probe(path, chosen)
     try:
         with quiet():
-            inputs, outputs, invoke = RUNTIMES[chosen].load(content, threads, shape)
-    except ModelError as error:  # the loaders do not know the path
+            inputs, outputs, invoke = _loaded(path, content, chosen, threads, shape)
+    except ModelError as error:  # the loaders do not name the path
         raise ModelError(f"{path}: {error}") from None
     except Exception as error:  # the runtimes raise almost anything for a file they cannot read
         raise ModelError(f"{path}: {chosen} cannot load it ({one_line(error)}); export it again") from None
     return LoadedModel(path, chosen, inputs, outputs, invoke)
+
+
+def _check_runs_here(path: Path, content: bytes) -> None:
+    """Raise `ModelError` for a .tflite file that was made for something else than a board's CPU."""
+    reason = refusal_of(content) if path.suffix == ".tflite" else None
+    if reason is not None:
+        raise ModelError(f"{path}: {reason}")
+
+
+def _loaded(path: Path, content: bytes, runtime: str, threads: int, shape: Sequence[int] | None) -> Loaded:
+    if runtime == "ort":
+        return load_ort(content, threads, shape, path=path)
+    return RUNTIMES[runtime].load(content, threads, shape)
 
 
 def _load_library(path: Path, found: Path, shape: Sequence[int] | None) -> LoadedModel:
@@ -203,7 +223,7 @@ def _probed() -> None:
     path, runtime = sys.argv[2:]
     try:
         with quiet():
-            inputs, _, invoke = RUNTIMES[runtime].load(Path(path).read_bytes(), 1, None)
+            inputs, _, invoke = _loaded(Path(path), Path(path).read_bytes(), runtime, 1, None)
             if not any(has_open_sizes(spec) for spec in inputs):
                 invoke([zeros(spec) for spec in inputs])
     except Exception as error:
@@ -259,37 +279,51 @@ def _tflite_spec(details: dict[str, Any], *, is_resized: bool = False) -> Tensor
     return TensorSpec(details["name"], shape, np.dtype(details["dtype"]).name, float(scale), int(zero_point))
 
 
-def load_ort(content: bytes, threads: int, shape: Sequence[int] | None, *, fuse: bool = True) -> Loaded:
-    """Return an ONNX file's content loaded by ONNX Runtime; without `fuse` each node is computed as it is written."""
+def load_ort(
+    content: bytes, threads: int, shape: Sequence[int] | None, *, path: Path | None = None, fuse: bool = True
+) -> Loaded:
+    """Return an ONNX file's content loaded by ONNX Runtime; without `fuse` each node is computed as it is written.
+
+    Weights in other files are looked up in the folder of `path`, the file whose content it is; raises `ModelError` for
+    a model that has such and no `path`: ONNX Runtime would take what lies in the current folder.
+    """
     import onnxruntime
 
+    model: bytes | str = content
+    if external_files(content):
+        if path is None:
+            raise ModelError("some of its weights are in other files; save it with all of them in it")
+        model = str(path)
     options = onnxruntime.SessionOptions()
     if not fuse:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = options.inter_op_num_threads = threads
     options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     given, returned = session.get_inputs(), session.get_outputs()
     sources, sinks = [argument.name for argument in given], [argument.name for argument in returned]
 
     def invoke(arrays: Arrays) -> Arrays:
         return session.run(sinks, dict(zip(sources, arrays, strict=True)))  # type: ignore[no-any-return]
 
-    specs = [_onnx_spec(a) for a in given]
+    ends = quantized_ends(OnnxFile(content, path.parent if path else None))
+    specs = [_onnx_spec(a, ends) for a in given]
     if shape is not None:
         check_shape(specs[0], shape)
         specs[0] = replace(specs[0], shape=tuple(shape))
-    return specs, [_onnx_spec(a) for a in returned], invoke
+    return specs, [_onnx_spec(a, ends) for a in returned], invoke
 
 
-def _onnx_spec(argument: Any) -> TensorSpec:
+def _onnx_spec(argument: Any, ends: Mapping[str, Quantized]) -> TensorSpec:
     dtype = (
         argument.type.removeprefix("tensor(")
         .removesuffix(")")
         .replace("float", "float32")
         .replace("float3216", "float16")
     )
-    return TensorSpec(argument.name, tuple(n if isinstance(n, int) else -1 for n in argument.shape), dtype)
+    stored = ends.get(argument.name, _AS_IT_IS)
+    shape = tuple(n if isinstance(n, int) else -1 for n in argument.shape)
+    return TensorSpec(argument.name, shape, dtype, stored.scale, stored.zero_point)
 
 
 _LOADERS = {"litert": _load_litert, "tflite-runtime": _load_tflite_runtime, "ort": load_ort}
