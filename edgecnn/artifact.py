@@ -27,6 +27,7 @@ from typing import Any
 
 from edgecnn.device.contract import SCHEMA, Contract, from_dict, of_first_schema
 from edgecnn.device.errors import DeviceError
+from edgecnn.device.files import content_sha256, external_data
 from edgecnn.errors import ArtifactError, StorageError
 
 # Where records of schema 1 stated their input. A `predict.pyz` of that time compares it, and so prints this.
@@ -212,6 +213,14 @@ def locked(run: Run) -> Iterator[None]:
         os.close(descriptor)
 
 
+def parts_of(model: Path) -> tuple[Path, ...]:
+    """Return the files that a model is made of: itself, and those that its weights lie in."""
+    try:
+        return (model, *external_data(model, read_bytes(model)))
+    except DeviceError as error:
+        raise ArtifactError(str(error)) from None
+
+
 def record_path(artifact: Path) -> Path:
     """Return where the record of `artifact` lies."""
     return artifact.with_name("record.json" if artifact.name in _STAGE_MODELS else artifact.name + ".json")
@@ -336,13 +345,23 @@ def read_record(artifact: Path) -> Record:
 def checked(artifact: Path) -> Record:
     """Return the record of `artifact` after hashing its bytes; raises `ArtifactError` when they differ."""
     record = read_record(artifact)
-    content = read_bytes(artifact)
-    if (got := sha256(content)) != record.sha256:
+    if (got := identity(artifact)) != record.sha256:
         raise ArtifactError(
             f"{artifact}: sha256 is {got[:12]}…, its record says {record.sha256[:12]}…; "
             f"the file was changed or damaged: restore it, or delete it and its record to make it again"
         )
     return record
+
+
+def identity(artifact: Path) -> str:
+    """Return the sha256 that a record keeps of a file; of an .onnx file whose weights lie in others, of those too.
+
+    Raises `ArtifactError` when one of them is absent, empty or unreadable.
+    """
+    try:
+        return content_sha256(artifact, read_bytes(artifact))
+    except DeviceError as error:
+        raise ArtifactError(str(error)) from None
 
 
 def read_bytes(artifact: Path) -> bytes:

@@ -20,7 +20,7 @@ ALLOWED = {
     "config": {"errors"},
     "errors": set(),
     "extras": {"errors"},
-    "artifact": {"errors"},
+    "artifact": {"errors", "device"},
     "archives": {"device"},
     "curves": set(),
     "_tf": {"errors", "device"},

@@ -12,8 +12,20 @@ from numpy.typing import NDArray
 
 from edgecnn.device.contract import LOGITS, Contract, Quantized, real_values, softmax, stored
 from edgecnn.device.errors import ImageError, ModelError
-from edgecnn.device.files import check_contract, read_record, recorded_contract
-from edgecnn.device.resolution import METADATA, NOTHING_SAID, Known, Model, Said, classes_of, resolved, without_batch
+from edgecnn.device.files import check_contract, read_model, read_record, recorded_contract
+from edgecnn.device.modelfiles.clues import QUANTIZATION, clues_of
+from edgecnn.device.modelfiles.quantization import range_stored
+from edgecnn.device.resolution import (
+    METADATA,
+    NOTHING_SAID,
+    OPTIONS,
+    Known,
+    Model,
+    Said,
+    classes_of,
+    resolved,
+    without_batch,
+)
 from edgecnn.device.runtimes.loader import LoadedModel, TensorSpec
 
 _TRIED, _SEED = 4, 17  # random inputs on which scores are looked at
@@ -95,20 +107,34 @@ def contract_of(model: LoadedModel, said: Said = NOTHING_SAID, *, wins: bool = F
         asked,
         said=said,
         recorded=recorded_contract(path, record),
-        clues={} if record else clues_in(path, said),
+        clues={} if record else clues_in(path, said, quantized(spec)),
         are_probabilities=lambda: are_probabilities(model),
         wins=wins,
     )
 
 
-def clues_in(path: Path, said: Said) -> dict[str, Known]:
-    """Return what a model's file says of its contract."""
-    return {}
+def clues_in(path: Path, said: Said, stored: Quantized) -> dict[str, Known]:
+    """Return what a model's file says of its contract; `stored` is how its input stores real values.
+
+    Raises `ModelError` where it says two things of the range that cannot both be, and neither is `said`. Metadata that
+    cannot be read is no obstacle where what it should say is said.
+    """
+    options = said.clues()
+    clues = clues_of(path, read_model(path), ignore_metadata="range" in options and "labels" in options)
+    if clues.doubts and "range" not in options:
+        raise ModelError(f"{path}: {clues.doubts[0]}; say what pixels become: {OPTIONS['range']}")
+    pixels = clues.normalization or range_stored(stored)
+    source = clues.sources.get("range", QUANTIZATION)
+    values = {"channels": clues.channels, "labels": clues.labels, "scores": clues.scores, "layout": clues.layout}
+    found = {part: Known(value, clues.sources[part]) for part, value in values.items() if value is not None}
+    return found if pixels is None or clues.doubts else {**found, "range": Known(pixels, source)}
 
 
 def metadata_in(path: Path) -> dict[str, Known]:
     """Return what a model's metadata says of its contract."""
-    return {part: known for part, known in clues_in(path, NOTHING_SAID).items() if known.source == METADATA}
+    found = clues_of(path, read_model(path))
+    values = {"range": found.normalization, "channels": found.channels, "labels": found.labels}
+    return {part: Known(value, METADATA) for part, value in values.items() if found.sources.get(part) == METADATA}
 
 
 def are_probabilities(model: LoadedModel) -> bool:

@@ -236,7 +236,7 @@ def _picture_of(model: Model, found: Clues) -> tuple[Known, tuple[int, ...]]:
     """Return how a picture lies in the input, and its height, width and channels."""
     sizes = model.input_shape
     said = found.get("layout")
-    if said is not None:
+    if said is not None and said.source != LEADING:
         shape = _shape_in(said.value, sizes, found)
         if shape is None:
             raise ModelError(
@@ -244,10 +244,12 @@ def _picture_of(model: Model, found: Clues) -> tuple[Known, tuple[int, ...]]:
                 f"{', '.join(map(str, sizes))}]; expected {_layouts_for(sizes, found)}; say --layout"
             )
         return said, shape
-    fitting = [(layout, shape) for layout in (NHWC, NCHW, HW, FLAT) if (shape := _shape_in(layout, sizes, found))]
+    fitting = {layout: shape for layout in (NHWC, NCHW, HW, FLAT) if (shape := _shape_in(layout, sizes, found))}
     if not fitting or _is_no_picture(model, found):
         return Known(FEATURES, SHAPE), sizes
-    layout, shape = fitting[0]
+    if said is not None and said.value in fitting:
+        return said, fitting[said.value]
+    layout, shape = next(iter(fitting.items()))
     is_open = len(fitting) > 1 or (layout == FLAT and shape[2] == 3)
     return Known(layout, ASSUMED if is_open else SHAPE), shape
 

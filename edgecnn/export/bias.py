@@ -28,7 +28,8 @@ def corrected_biases(
     """Return the biases, by layer name, with which `kernels` give the mean outputs that a Keras `model` has.
 
     `kernels` are those of the quantized file by layer name, in Keras's layout. Layers in `keep_float` or without a
-    bias have none. Means are per channel, before the activation, over `inputs`, [N, ...] made of training images. Raises `ConfigError` for a model whose kernels are other ones in the file, as with BatchNormalization.
+    bias have none. Means are per channel, before the activation, over `inputs`, [N, ...] made of training images.
+    Raises `ConfigError` for a model whose kernels are other ones in the file, as with BatchNormalization.
     """
     folded = next((layer.name for layer in model.layers if "Normalization" in type(layer).__name__), None)
     if kernels is None or folded is not None:

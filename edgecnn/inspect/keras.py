@@ -45,7 +45,7 @@ def leading_range(model: Any) -> tuple[tuple[float, ...], tuple[float, ...]] | N
 
     None where there is no such layer, or it fits several ranges.
     """
-    scale, offset = np.ones(1), np.zeros(1)
+    scale, offset, is_learnt = np.ones(1), np.zeros(1), False
     for layer in model.layers:
         kind = type(layer).__name__
         if kind in _PASSING:
@@ -54,9 +54,10 @@ def leading_range(model: Any) -> tuple[tuple[float, ...], tuple[float, ...]] | N
         if found is None:
             break
         scale, offset = scale * found[0], offset * found[0] + found[1]
+        is_learnt = is_learnt or kind == "BatchNormalization"
     if (scale == 1).all() and not offset.any():
         return None
-    return range_before(tuple(map(float, scale)), tuple(map(float, offset)))
+    return range_before(scale, offset, is_learnt=is_learnt)
 
 
 # Layers in front of a first scaling that leave pixels as they are.

@@ -102,7 +102,7 @@ def _recorded(model: Path, contract: Contract, images: Images | None) -> Record:
         recipe="baseline",
         scheme=_scheme_of(model, contract),
         artifact=model.name,
-        sha256=artifact.sha256(content),
+        sha256=artifact.identity(model),
         size_bytes=len(content),
         gzip_bytes=artifact.gzip_size(content),
         parents={},
@@ -172,6 +172,8 @@ def _write(model: Path, path: Path, record: Record) -> None:
     if path.resolve() == model.resolve():
         artifact.write_record(path, record)
         return
-    if path.exists() and artifact.sha256(artifact.read_bytes(path)) != record.sha256:
+    if path.exists() and artifact.read_bytes(path) != artifact.read_bytes(model):
         raise StorageError(f"{path}: is there, and is another model; choose another --out")
+    for part in artifact.parts_of(model)[1:]:
+        artifact.write_atomic(path.parent / part.relative_to(model.parent), artifact.read_bytes(part))
     artifact.keep(path, artifact.read_bytes(model), record)

@@ -97,7 +97,9 @@ def _model_files(model: Path) -> dict[str, bytes]:
     from edgecnn.export.pyz import to_pyz
 
     library = model.with_name(LIBRARY)
-    files = {path.name: artifact.read_bytes(path) for path in (model, artifact.record_path(model))}
+    of_model = {str(part.relative_to(model.parent)): part for part in artifact.parts_of(model)}
+    of_model[artifact.record_path(model).name] = artifact.record_path(model)
+    files = {name: artifact.read_bytes(path) for name, path in of_model.items()}
     # One for another machine cannot be asked whose it is, but its parent's hash stands in it.
     if library.is_file() and artifact.sha256(files[model.name]).encode() in artifact.read_bytes(library):
         files[LIBRARY] = artifact.read_bytes(library)

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from edgecnn.data import DataSet
 
-TRAINING, LEADING, LAST, TRIAL, DATA = "training", "leading layer", "last layer", "trial", "data"
+TRAINING, LAST, TRIAL, DATA = "training", "last layer", "trial", "data"
 LEAST_IMAGES = 200  # of a trial; fewer tell few ranges apart
 _MOST_IMAGES = 2_000
 _LEVEL = 0.01  # of the trial, over all comparisons
