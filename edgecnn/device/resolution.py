@@ -39,14 +39,9 @@ from edgecnn.device.contract import (
 from edgecnn.device.errors import ModelError
 from edgecnn.device.files import one_line
 
-OPTION, METADATA, LABELS_FILE, SHAPE, NUMBERS, OUTPUTS = (
-    "option",
-    "metadata",
-    "labels.txt",
-    "shape",
-    "numbers",
-    "outputs",
-)
+# Where a part is known from; `modelfiles.clues` names those of a file.
+OPTION, LABELS_FILE, SHAPE, NUMBERS, OUTPUTS = "option", "labels.txt", "shape", "numbers", "outputs"
+METADATA, LEADING = "metadata", "leading layer"
 LABELS = "labels.txt"
 OPTIONS = {
     "range": "--input-range or --mean and --std",

@@ -7,7 +7,7 @@ squared error of clipping and rounding (M. Nagel et al., "A White Paper on Neura
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,8 +1,8 @@
 """Keras -> TFLite, with post-training quantization by the converter.
 
 Full-integer models take uint8 (of pixels as 0..1 the bytes of the image as they are: scale 1/255, zero point 0) and
-return int8 scores; with some layers kept in float they return float32. int16x8 (activations int16, weights int8) takes and
-returns int16: LiteRT has no other integers for it. Float models take float32.
+return int8 scores; with some layers kept in float they return float32. int16x8 (activations int16, weights int8) takes
+and returns int16: LiteRT has no other integers for it. Float models take float32.
 """
 
 from __future__ import annotations

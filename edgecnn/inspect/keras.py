@@ -82,7 +82,7 @@ def _affine(layer: Any, kind: str) -> tuple[NDArray[np.float64], NDArray[np.floa
 
 
 def last_activation(model: Any) -> str | None:
-    """Return the name of the activation behind the last layer with weights, "linear" for none; None for what is unknown."""
+    """Return the name of the activation behind the last layer with weights, "linear" for none; else None."""
     for layer in reversed(model.layers):
         inner = getattr(layer, "layer", layer)
         kind = type(inner).__name__

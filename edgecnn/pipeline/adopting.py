@@ -45,8 +45,8 @@ def adopt(
 ) -> Path:
     """Write the record of a .tflite, .onnx, .keras or .h5 file beside it, or with a copy of it into folder `out`.
 
-    What is `said` wins over a record and over the file's metadata; `say` gets a line for each part that is replaced, for
-    what was found by trial and for what stays open. With images the record has figures and a reject option.
+    What is `said` wins over a record and over the file's metadata; `say` gets a line for each part that is replaced,
+    for what was found by trial and for what stays open. With images the record has figures and a reject option.
     Raises `ArtifactError` or `DeviceError` for a model that is no classifier of these images, `GateError` for one that
     reads them at chance. Nothing is written then.
     """

@@ -21,7 +21,6 @@ from edgecnn.errors import ArtifactError
 from edgecnn.pipeline.building import build
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from edgecnn.device import Predictor

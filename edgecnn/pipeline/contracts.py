@@ -24,6 +24,7 @@ from edgecnn.device.contract import (
 )
 from edgecnn.device.errors import DeviceError
 from edgecnn.device.resolution import (
+    LEADING,
     NOTHING_SAID,
     NUMBERS,
     SHAPE,
@@ -55,7 +56,7 @@ Run = Callable[[Contract, "NDArray[np.uint8]"], "NDArray[np.float32]"]  # class 
 
 
 def of_training(model: Any, data: DataSet) -> Contract:
-    """Return the contract of a network that is trained on `data`: pixels as 0..1, unless its first layers say others."""
+    """Return the contract of a network that is trained on `data`: pixels as 0..1, or as its first layers say."""
     found = _clues(model)
     mean, std = found["range"].value if "range" in found else ((0.0,), (1.0,))
     return Contract(
@@ -228,7 +229,7 @@ def _differs(one: Contract, other: Contract, parts: Sequence[str]) -> bool:
 
 
 def _beats(best: Tried, rivals: Sequence[Tried]) -> bool:
-    """Return whether `best` reads more than each rival by Holm's procedure: p values in order, each times what is left."""
+    """Return whether `best` reads more than each rival, by Holm's procedure over all of them."""
     from edgecnn.bench.accuracy import mcnemar_exact
 
     if any(int(one.right.sum()) >= int(best.right.sum()) for one in rivals):

@@ -68,8 +68,8 @@ def bench(
     Accuracy is over the test split of `data` where the model takes such images (`must_fit`: else `DataError`), parity
     with the Keras parent (`keras` and TensorFlow being installed) or the float32 model of the recipe; the first images
     that are read otherwise go to a folder beside `out`. What a model takes is in its record, or `said`, or found in its
-    file or by trial on validation images; what is assumed is in its row. `place` is where models are measured, by default here.
-    Artifacts are named relative to a folder, else by file name.
+    file or by trial on validation images; what is assumed is in its row. `place` is where models are measured, by
+    default here. Artifacts are named relative to a folder, else by file name.
     Raises `ArtifactError` when there is nothing to measure or a model is not what its record says.
     """
     from edgecnn.bench import conditions, session

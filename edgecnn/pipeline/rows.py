@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from edgecnn import artifact
 from edgecnn.artifact import Record
-from edgecnn.pipeline import parity
 from edgecnn.device.resolution import assumption_line
+from edgecnn.pipeline import parity
 from edgecnn.pipeline.c_libraries import CLibrary
 from edgecnn.pipeline.contracts import found_by_trial
 from edgecnn.pipeline.cost import cost_of, sparse_bytes

@@ -89,7 +89,8 @@ def fit(
 ) -> Fit:
     """Train `model` in place and leave it with its best weights by validation loss.
 
-    Images are uint8 [N, H, W, C], given to the network as the `contract` says, labels int64 [N]. Epochs before `first_epoch` do not compete for the best.
+    Images are uint8 [N, H, W, C], given to the network as the `contract` says, labels int64 [N]. Epochs before
+    `first_epoch` do not compete for the best.
     With `lessons`, of the same images in the same order, the epochs take their views in turn and learn from the
     teacher's answers as the `distillation` says. A `checkpoint` of the same settings is continued from; the file is the
     caller's to remove once the result is safe. Raises `GateError` when the loss stops being a number, or nothing is
