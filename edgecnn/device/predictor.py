@@ -62,8 +62,8 @@ class Predictor:
     model itself, else they are "0", "1", ...; and when to trust it from the record. A model of 28x28 gray pixels and
     the classes "0" to "9" reads digits, which are found in a picture of any size and brought into MNIST's shape; for
     any other a picture is stretched to its input. `watch` is called with the pixels that the network saw, uint8 [H, W]
-    or [H, W, 3], and the prediction made of them, each time. Raises `ModelError` when the model does not take one gray
-    or RGB image.
+    or [H, W, 3], and the prediction made of them, each time. It may be used from several threads, which then call
+    `watch`, too. Raises `ModelError` when the model does not take one gray or RGB image.
     """
 
     def __init__(
@@ -89,9 +89,11 @@ class Predictor:
         self._watch = watch
 
     def predict(self, image: Source) -> Prediction:
-        """Return the prediction for an image file, or for a uint8 array [H, W] or [H, W, 3] of any size.
+        """Return the prediction for an image of any size.
 
-        What reads digits takes no colors in an array.
+        That is an image file, by its path, by its content (`bytes`) or opened in binary mode; an image of Pillow; or an
+        array uint8 [H, W], [H, W, 1] or, RGB, [H, W, 3]. For a model of gray pixels colors become gray. Raises
+        `ImageError` for anything else.
         """
         return self.look(image)[0]
 
@@ -108,7 +110,7 @@ class Predictor:
         return self._prediction(pixels, timings_us, refused=refused), pixels
 
     def see(self, image: Source) -> NDArray[np.uint8]:
-        """Return what the network would see of an image, uint8 [H, W] or [H, W, 3]; nothing is predicted."""
+        """Return what the network would see of an image as `predict` takes it, uint8 [H, W] or [H, W, 3]."""
         return self._sight.see(self._sight.read(image, None))[0]
 
     def steps(self, image: Source) -> list[tuple[str, NDArray[np.uint8]]]:
