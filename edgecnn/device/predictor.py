@@ -45,7 +45,7 @@ Watch = Callable[[NDArray[np.uint8], Prediction], None]
 
 @dataclass(frozen=True)
 class PlacedPrediction:
-    """A digit of a page: its row, counted from the top from 0, its box, and what it was read as.
+    """A digit of a page: its row, counted from 0 at the top, its box, and what it was read as.
 
     The box is left, top, width and height in pixels of the picture, turned as its EXIF says.
     """
@@ -74,6 +74,12 @@ class Predictor:
         threads: int = 1,
         watch: Watch | None = None,
     ) -> None:
+        """Load a model: a .tflite or .onnx file, or a C library (libmodel.so).
+
+        `runtime` is `c`, `litert`, `tflite-runtime` or `ort`, by default the first of them that takes the file and
+        works here; `threads` are the runtime's own. `labels` are the classes then, in the model's order, `shape` is
+        height, width and channels of what it sees. Raises `RuntimeMissingError` where nothing installed can run it.
+        """
         self.model = model if isinstance(model, LoadedModel) else load(Path(model), runtime=runtime, threads=threads)
         path = self.model.path
         self.input, self.output = image_classifier(self.model)
@@ -114,7 +120,7 @@ class Predictor:
         return self._sight.see(self._sight.read(image, None))[0]
 
     def steps(self, image: Source) -> list[tuple[str, NDArray[np.uint8]]]:
-        """Return a title and a picture for every step from an image to what the network sees."""
+        """Return a title and a picture, uint8 [H, W] or [H, W, 3], for every step from an image to what is seen."""
         from edgecnn.device.preprocessing import show
 
         picture = self._sight.read(image, None)
@@ -123,7 +129,10 @@ class Predictor:
         return show.stretched_steps(np.asarray(picture), self._sight.see(picture)[0])
 
     def predict_page(self, image: Source) -> list[PlacedPrediction]:
-        """Return a prediction for each of several digits, rows from top to bottom and each from left to right."""
+        """Return a prediction for each of several digits, rows from top to bottom and each from left to right.
+
+        Raises `ModelError` for a model that does not read digits.
+        """
         from edgecnn.device.preprocessing.segment import (
             find_digits,  # a start that reads single digits need not pay for it
         )
@@ -151,7 +160,7 @@ class Predictor:
         return [PlacedPrediction(found.row, found.box, p) for found, p in zip(page.digits, read, strict=True)]
 
     def predict_batch(self, images: Sequence[Source]) -> list[Prediction]:
-        """Return a prediction per image, in order."""
+        """Return a prediction per image, in order; each is what `predict` takes."""
         return [self.predict(image) for image in images]
 
     def _prediction(self, pixels: NDArray[np.uint8], timings_us: dict[str, float], *, refused: str = "") -> Prediction:
