@@ -56,6 +56,8 @@ smoke: $(READY)  ## build the wheel, install it with the runtime's dependencies 
 	$(PYTHON) -m venv $(VENV)-smoke
 	$(VENV)-smoke/bin/pip install --quiet "$$(ls $(CURDIR)/dist/*.whl)[litert]"
 	cd / && $(abspath $(VENV))-smoke/bin/python -I -m edgecnn predict $(CURDIR)/deploy/seven.png
+	cd / && $(abspath $(VENV))-smoke/bin/python -I $(abspath $(VENV))-smoke/lib/python3*/site-packages/edgecnn/deploy/predict.py \
+	  $(CURDIR)/deploy/seven.png
 	cd / && $(abspath $(VENV))-smoke/bin/python -I -m edgecnn export edge35k --format bundle --out $(CURDIR)/dist
 	$(VENV)-smoke/bin/python -I dist/edge35k-int8-tflite/predict.pyz --self-test
 	rm -rf $(VENV)-smoke

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import pareto, search, standings
+from benchmarks import api, pareto, search, standings
 from benchmarks import trust as trusted
 from benchmarks.commands import goal
 from benchmarks.standings import BENCHMARKS, ROOT, recording
@@ -20,10 +20,11 @@ from edgecnn.report.table import SEED_HEADINGS, is_sparse, notes, seed_rows, to_
 
 README = ROOT / "README.md"
 FIGURES = BENCHMARKS / "README.md"
+API = ROOT / "edgecnn" / "API.md"
 
 
 def main(arguments: list[str]) -> int:
-    """Rewrite both pages and the pictures, or with --check exit 1 naming what is stale."""
+    """Rewrite the pages and the pictures, or with --check exit 1 naming what is stale."""
     if "--check" not in arguments:
         for page in PARTS:
             page.write_text(_fresh(page))
@@ -260,6 +261,7 @@ PARTS: dict[Path, dict[str, Callable[[], str]]] = {
         "times": times,
     },
     FIGURES: {"peers": peers, "trust": trust, "search": searched},
+    API: {"api": api.part},
 }
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@
     scp -r export/edge35k-int8-tflite pi@raspberrypi:board
     ssh pi@raspberrypi python3 board/predict.py photo.png
 
+Where it lies, in a checkout or in an installed edgecnn, it takes the released model: python deploy/predict.py photo.png
+
 The board needs Python 3.11, numpy, Pillow and one runtime: pip install -r requirements.txt
 """
 
@@ -13,9 +15,13 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE / "predict.pyz"))  # a zip file on the path is a package folder to Python
-
+CODE = HERE / "predict.pyz"  # a zip file on the path is a package folder to Python
 MODEL = HERE / "int8.tflite"
+if not CODE.exists() and not MODEL.exists():  # not copied yet: what both are made of lies above
+    MODEL = HERE.parent / "models" / "edge35k" / "int8.tflite"
+    if (HERE.parent / "edgecnn").is_dir():  # a checkout; what is installed Python finds itself
+        CODE = HERE.parent
+sys.path.insert(0, str(CODE))
 
 
 def main(images: list[str]) -> int:

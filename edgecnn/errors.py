@@ -17,6 +17,18 @@ A message is one line and says where, got, expected, remedy:
 ``export int8: 0 calibration images; needs at least 1; pass --calibration-images``.
 """
 
+__all__ = [
+    "ArtifactError",
+    "BoardError",
+    "ConfigError",
+    "DataError",
+    "EdgecnnError",
+    "GateError",
+    "MissingExtraError",
+    "SearchError",
+    "StorageError",
+]
+
 
 class EdgecnnError(Exception):
     """Base class: bad input, reported in one line, exit code 2."""

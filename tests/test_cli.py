@@ -310,10 +310,35 @@ def test_the_on_device_script_runs_beside_pyz_and_model(edgecnn: Edgecnn, quick_
     assert script().returncode == 2
     assert "edgecnn is not installed; needs predict.pyz" in refused(
         subprocess.run(
-            [sys.executable, "-S", shutil.copy(ROOT / "deploy" / "predict.py", tmp_path.parent), SEVEN],
+            [sys.executable, "-I", "-S", shutil.copy(ROOT / "deploy" / "predict.py", tmp_path.parent), SEVEN],
             capture_output=True, text=True, check=False,
         )
     )  # fmt: skip
+
+
+@pytest.mark.skipif(not RELEASED.is_dir(), reason="models/edge35k is not released yet")
+@pytest.mark.parametrize("place", ["checkout", "wheel"])
+def test_the_on_device_script_runs_where_it_lies(tmp_path: Path, place: str) -> None:
+    """In a checkout models/ and deploy/ lie beside the package; in a wheel, inside of it."""
+    package = tmp_path / "edgecnn"
+    shutil.copytree(ROOT / "edgecnn" / "device", package / "device", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "edgecnn" / "__init__.py", package)
+    beside = tmp_path if place == "checkout" else package
+    shutil.copytree(RELEASED, beside / "models" / "edge35k")
+    (beside / "deploy").mkdir()
+    script = shutil.copy(ROOT / "deploy" / "predict.py", beside / "deploy")
+
+    def run(image: Path) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "PYTHONPATH": "" if place == "checkout" else str(tmp_path)}
+        command = [sys.executable, script, image]
+        return subprocess.run(command, cwd="/", env=environment, capture_output=True, text=True, check=False)
+
+    done = run(SEVEN)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split("\t")[:2] == [str(SEVEN), "7"]
+    assert "gone.png: no such file" in refused(run(tmp_path / "gone.png"))
+    shutil.rmtree(beside / "models")
+    assert "models/edge35k/int8.tflite: cannot read" in refused(run(SEVEN))
 
 
 def test_options_that_do_not_apply_are_refused(edgecnn: Edgecnn, quick_run: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The pages say what the code does: their blocks run, their tables are those of the code."""
 
+import importlib
 import re
 import shlex
 import shutil
@@ -53,10 +54,20 @@ def expanded(word: str, folder: Path) -> list[str]:
 
 @needs_released
 def test_python_blocks_run() -> None:
-    found = blocks("python", ROOT / "README.md")
-    assert found
-    for block in found:
+    found = [blocks("python", page) for page in (ROOT / "README.md", ROOT / "edgecnn" / "API.md")]
+    assert all(found)
+    for block in (block for of_page in found for block in of_page):
         subprocess.run([sys.executable, "-c", block], cwd=ROOT, check=True, capture_output=True)
+
+
+def test_the_page_of_the_api_has_all_that_is_exported() -> None:
+    page = (ROOT / "edgecnn" / "API.md").read_text()
+    for place in ("edgecnn", "edgecnn.device", "edgecnn.errors"):
+        module = importlib.import_module(place)
+        for name in module.__all__:
+            assert getattr(module, name) is not None
+            is_there = f"### {name}\n" in page or f"`{place}.{name}`" in page
+            assert is_there or name == "__version__", f"{place}.{name}: exported, and not on the page"
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -110,7 +121,7 @@ def test_lock_has_hashes_and_names_no_index() -> None:
 
 @pytest.mark.parametrize(
     "page",
-    [ROOT / "README.md", *sorted(ROOT.glob("deploy/*.md")), ROOT / "benchmarks" / "README.md"],
+    [ROOT / "README.md", *sorted(ROOT.glob("deploy/*.md")), ROOT / "benchmarks/README.md", ROOT / "edgecnn/API.md"],
     ids=lambda page: str(page.relative_to(ROOT)),
 )
 def test_links_lead_somewhere(page: Path) -> None:

@@ -26,7 +26,11 @@ MAX_SIDE = 4096  # pixels an image may be resized to
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """All that determines a run's bytes; written to config.toml with the defaults filled in."""
+    """All that determines a run's bytes; written to config.toml with the defaults filled in.
+
+    `configure` makes one. Frozen, like the settings of the stages in it, which check their values when they are made:
+    `ConfigError` names the first that is out of range. `dataclasses.replace` makes another.
+    """
 
     data: str
     arch: str
@@ -77,10 +81,14 @@ def configure(
     pages: Mapping[str, Training] = MappingProxyType({}),
     arch_sha256: str | None = None,
 ) -> RunConfig:
-    """Return the run configuration for a named recipe with single values replaced; `data` is a name or a path.
+    """Return the run configuration for a named recipe with single values replaced.
 
-    `pages` is how the architecture is trained by the recipes `page` and `improved`; `arch_sha256` is of the
-    file that `arch` is. Raises `ConfigError` for an unknown name (listing the valid ones) or a value out of range.
+    `data` is a name (`digits`, `mnist`, ...) or the path of one's own images, `arch` a name of `edgecnn zoo`, `recipe`
+    one of `RECIPES`, by default the one that suits the data. `sparsity` is the share of weights that pruning leaves
+    zero, `max_drop_pp` how many percentage points of validation top-1 a step may lose, `calibration` how ranges of
+    activations are set: `minmax`, `percentile` or `mse`; `resize` is ``HEIGHTxWIDTH`` or ``HEIGHTxWIDTHxCHANNELS``.
+    `pages` is how the architecture is trained by the recipes `page` and `improved`; `arch_sha256` is of the file that
+    `arch` is. Raises `ConfigError` for an unknown name (listing the valid ones) or a value out of range.
     """
     data = resolved_data(data)
     name = recipe or DATA_SETS.get(data, RECIPE_OF_A_PATH)

@@ -129,6 +129,7 @@ RECIPES = {
         max_drop_pp=10.0,
     ),
 }
+"""The recipes by name (README has their table), each a frozen dataclass of settings: what `configure` starts from."""
 
 
 def suited(recipe: Recipe, data: str) -> Recipe:

@@ -10,22 +10,39 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edgecnn.device.errors import DeviceError, ImageError, ModelError, RuntimeMissingError
+    from edgecnn.device.contract import Contract, ContractError, Quantized
+    from edgecnn.device.errors import (
+        DeviceError,
+        DifferenceError,
+        ImageError,
+        ImageSizeError,
+        ModelError,
+        RuntimeMissingError,
+    )
     from edgecnn.device.predictor import PlacedPrediction, Prediction, Predictor
 
 __all__ = [
+    "Contract",
+    "ContractError",
     "DeviceError",
+    "DifferenceError",
     "ImageError",
+    "ImageSizeError",
     "ModelError",
     "PlacedPrediction",
     "Prediction",
     "Predictor",
+    "Quantized",
     "RuntimeMissingError",
 ]
+
+_ROOMS = {
+    **dict.fromkeys(("Contract", "ContractError", "Quantized"), "contract"),
+    **dict.fromkeys(("PlacedPrediction", "Prediction", "Predictor"), "predictor"),
+}
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'edgecnn.device' has no attribute {name!r}")
-    room = "predictor" if "Predict" in name else "errors"
-    return getattr(import_module(f"edgecnn.device.{room}"), name)
+    return getattr(import_module(f"edgecnn.device.{_ROOMS.get(name, 'errors')}"), name)

@@ -56,7 +56,7 @@ Watch = Callable[[NDArray[np.uint8], Prediction], None]
 
 @dataclass(frozen=True)
 class PlacedPrediction:
-    """A digit of a page: its row, counted from the top from 0, its box, and what it was read as.
+    """A digit of a page: its row, counted from 0 at the top, its box, and what it was read as.
 
     The box is left, top, width and height in pixels of the picture, turned as its EXIF says.
     """
@@ -73,8 +73,8 @@ class Predictor:
     file says, or assumed. When to trust it the record says. Where the contract says so, digits are found in a picture
     of any size and brought into MNIST's shape; else a picture is stretched to the input. `watch` is called with the
     pixels that the network saw, uint8 [H, W] or [H, W, 3], and the prediction made of them, each time; `warn` with a
-    line, the first time that what is assumed matters. Raises `ModelError` when the model does not take one input and
-    score classes.
+    line, the first time that what is assumed matters. It may be used from several threads, which then call `watch`,
+    too. Raises `ModelError` when the model does not take one input and score classes.
     """
 
     def __init__(
@@ -88,6 +88,12 @@ class Predictor:
         contract: Contract | None = None,
         warn: Callable[[str], None] = _LOG.warning,
     ) -> None:
+        """Load a model: a .tflite or .onnx file, or a C library (libmodel.so).
+
+        `runtime` is `c`, `litert`, `tflite-runtime` or `ort`, by default the first of them that takes the file and
+        works here; `threads` are the runtime's own. `labels` are the classes then, in the model's order, `shape` is
+        height, width and channels of what it sees. Raises `RuntimeMissingError` where nothing installed can run it.
+        """
         self.model = model if isinstance(model, LoadedModel) else load(Path(model), runtime=runtime, threads=threads)
         self._classifier = Classifier(self.model, contract_of(self.model, said) if contract is None else contract)
         self.contract = self._classifier.contract
@@ -108,9 +114,12 @@ class Predictor:
         return height, width, channels
 
     def predict(self, image: Source) -> Prediction:
-        """Return the prediction for an image file, or for a uint8 array [H, W] or [H, W, 3] of any size.
+        """Return the prediction for an image of any size.
 
-        A .npy file may also hold an array of the network's own input, real values as floats, or what it stores.
+        That is an image file, by its path, by its content (`bytes`) or opened in binary mode; an image of Pillow; or an
+        array uint8 [H, W], [H, W, 1] or, RGB, [H, W, 3]. For a model of gray pixels colors become gray. A .npy file
+        may also hold an array of the network's own input, real values as floats, or what it stores. Raises `ImageError`
+        for anything else.
         """
         if (own := _array_of(image)) is None:
             return self.look(image)[0]
@@ -146,11 +155,11 @@ class Predictor:
         return self._prediction(pixels, timings_us, refused=refused, picture=picture), pixels
 
     def see(self, image: Source) -> NDArray[np.uint8]:
-        """Return what the network would see of an image, uint8 [H, W] or [H, W, 3]; nothing is predicted."""
+        """Return what the network would see of an image as `predict` takes it, uint8 [H, W] or [H, W, 3]."""
         return self._picture_sight.see(self._picture_sight.read(image, None))[0]
 
     def steps(self, image: Source) -> list[tuple[str, NDArray[np.uint8]]]:
-        """Return a title and a picture for every step from an image to what the network sees."""
+        """Return a title and a picture, uint8 [H, W] or [H, W, 3], for every step from an image to what is seen."""
         from edgecnn.device.preprocessing import show
 
         picture = self._picture_sight.read(image, None)
@@ -165,7 +174,10 @@ class Predictor:
         return self._sight
 
     def predict_page(self, image: Source) -> list[PlacedPrediction]:
-        """Return a prediction for each of several digits, rows from top to bottom and each from left to right."""
+        """Return a prediction for each of several digits, rows from top to bottom and each from left to right.
+
+        Raises `ModelError` for a model that does not read digits.
+        """
         from edgecnn.device.preprocessing.segment import (
             find_digits,  # a start that reads single digits need not pay for it
         )
@@ -193,7 +205,7 @@ class Predictor:
         return [PlacedPrediction(found.row, found.box, p) for found, p in zip(page.digits, read, strict=True)]
 
     def predict_batch(self, images: Sequence[Source]) -> list[Prediction]:
-        """Return a prediction per image, in order."""
+        """Return a prediction per image, in order; each is what `predict` takes."""
         return [self.predict(image) for image in images]
 
     def _prediction(
@@ -245,10 +257,11 @@ class Predictor:
         return self.contract.assumed_but(harmless)
 
     def _is_stretched_alike(self, pixels: NDArray[np.uint8], gray: NDArray[np.uint8]) -> bool:
-        from edgecnn.device.preprocessing.pictures import of_array
+        from PIL import Image
+
         from edgecnn.device.preprocessing.stretch import fitted
 
-        return bool((flat(fitted(of_array(gray), self.shape)) == pixels).all())
+        return bool((flat(fitted(Image.fromarray(gray), self.shape)) == pixels).all())
 
     def probabilities(self, given: NDArray[Any]) -> NDArray[np.float32]:
         """Return the network's own class probabilities [N, classes] of uint8 [N, H, W, C] in its own size.

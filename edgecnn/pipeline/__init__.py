@@ -120,12 +120,15 @@ def run(
     observe: Observer = unobserved,
     note: Callable[[str], None] = lambda message: None,
 ) -> Run:
-    """Do the whole job in run directory `root`, or what is left of it; return the run.
+    """Train, prune, quantize, export and measure in run directory `root`, or do what is left of that; return the run.
 
-    With the `teacher` of another run it trains none of its own. An architecture that tfmot cannot train for int8 goes
-    without; `note` is called with why, and with what `reading_line` says.
+    The run's `root` is that folder, and holds what `edgecnn run` writes: killed, and called again, it goes on and ends
+    with the same bytes. `data_dir` is a folder to look for a data set's files in. With the `teacher` of another run it
+    trains none of its own. `observe` is called as a training goes on. An architecture that tfmot cannot train for int8
+    goes without; `note` is called with why, and with what `reading_line` says.
 
-    Raises `ConfigError` when `root` holds a run of other settings, and what the stages raise.
+    Raises `ConfigError` when `root` holds a run of other settings, `MissingExtraError` without the extras train, litert
+    and ort, `GateError` where a result is worse than the gates allow, and what else the stages raise.
     """
     extras.require("train", "litert", "ort", needed_by="run")
     with begin(config, root, data_dir=data_dir, teacher=teacher, observe=observe) as work:

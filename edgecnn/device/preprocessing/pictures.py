@@ -19,37 +19,10 @@ from edgecnn.device.preprocessing.stretch import Shape, eight_bits, is_transpare
 
 MAX_PIXELS = 50_000_000
 PHOTO_SIDE = 2048  # pixels of the longer side; more shows nothing of handwriting
+File = Path | BinaryIO | Image.Image  # an image that Pillow is to open, from its beginning, or that it has opened
 
 
-class _NoWarnings:
-    """Nothing warns while any thread is within; the first to enter silences the process, the last to leave ends that.
-
-    `catch_warnings` alone puts back what it found, which of threads that overlap may be another's silence, for good.
-    """
-
-    def __init__(self) -> None:
-        self._lock, self._inside = threading.Lock(), 0
-        self._caught = warnings.catch_warnings()
-
-    def __enter__(self) -> None:
-        with self._lock:
-            self._inside += 1
-            if self._inside == 1:
-                self._caught = warnings.catch_warnings()
-                self._caught.__enter__()
-                warnings.simplefilter("ignore")
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._inside -= 1
-            if not self._inside:
-                self._caught.__exit__(None, None, None)
-
-
-_NO_WARNINGS = _NoWarnings()
-
-
-def read_gray(file: Path | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+def read_gray(file: File, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
     """Return the picture in `file` as uint8 [H, W], upright as its file says, transparency shown as white paper.
 
     Of an animation it is the first frame. A large JPEG is decoded at a half, quarter or eighth of its size, which its
@@ -62,7 +35,7 @@ def read_gray(file: Path | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> NDArray
         return _levels(upright(image))
 
 
-def read_picture(file: Path | BinaryIO, shape: Shape, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+def read_picture(file: File, shape: Shape, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Return the picture in `file` in mode L or RGB, upright and opaque, as training reads it to make it `shape`.
 
     Raises what `read_gray` does.
@@ -71,23 +44,19 @@ def read_picture(file: Path | BinaryIO, shape: Shape, *, max_pixels: int = MAX_P
         return picture_of(image, shape)
 
 
-def of_array(pixels: NDArray[np.uint8]) -> Image.Image:
-    """Return uint8 [H, W] or [H, W, 3] as a picture; raises `ImageError` for any other array."""
-    is_picture = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 3)
-    if not is_picture or pixels.dtype != np.uint8 or not pixels.size:
-        raise ImageError(f"image: {pixels.dtype} {list(pixels.shape)}; expected uint8 [height, width] or [.., .., 3]")
-    return Image.fromarray(pixels)
-
-
 @contextmanager
-def _opened(file: Path | BinaryIO, max_pixels: int) -> Iterator[Image.Image]:
+def _opened(file: File, max_pixels: int) -> Iterator[Image.Image]:
     """Give the image in `file`, not yet decoded; whatever is wrong with it becomes an `ImageError`."""
     name = file if isinstance(file, Path) else "image"
     try:
-        # Pillow warns of large images and odd metadata; the size is checked here.
-        with _NO_WARNINGS, Image.open(file) as image:
-            _check(image, name, max_pixels)
-            yield image
+        with _WITHOUT_WARNINGS:
+            if isinstance(file, Image.Image):
+                _check(file, name, max_pixels)
+                yield file.copy()  # the caller's is neither closed nor made smaller
+                return
+            with Image.open(file) as image:
+                _check(image, name, max_pixels)
+                yield image
     except ImageError:
         raise
     except FileNotFoundError:
@@ -100,6 +69,36 @@ def _opened(file: Path | BinaryIO, max_pixels: int) -> Iterator[Image.Image]:
         said = str(error).replace(str(name), "the file") if isinstance(name, Path) else str(error)
         reason = " ".join(said.split()) or type(error).__name__
         raise ImageError(f"{name}: not a readable image ({reason}); give a PNG, JPEG or the like") from None
+
+
+class _WithoutWarnings:
+    """Silences warnings while any thread is inside: Pillow's of large images, which are checked here, and odd metadata.
+
+    Python's filters belong to the whole process: with a `catch_warnings` a thread, the one that leaves last would put
+    back what it found, which is the other's silence.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._filters = warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._inside += 1
+            if self._inside == 1:
+                self._filters = warnings.catch_warnings()
+                self._filters.__enter__()
+                warnings.simplefilter("ignore")
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._filters.__exit__(None, None, None)
+
+
+_WITHOUT_WARNINGS = _WithoutWarnings()
 
 
 def _check(image: Image.Image, name: Path | str, max_pixels: int) -> None:

@@ -45,7 +45,7 @@ class Quantized(NamedTuple):
 
 
 class Library:
-    """A loaded library. Its arena is its own: one call at a time.
+    """A loaded library. Its arena is its own: one call at a time, for which the caller has to see.
 
     Attributes: `version`, the sha256 of the .tflite file that it was made from; `input` and `output`; `labels`, which
     may be empty; `arena_bytes`. Raises `ModelError` for a file that is no such library, or of another version of it.

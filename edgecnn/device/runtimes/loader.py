@@ -2,6 +2,10 @@
 
 A model that its record (`int8.tflite.json` beside `int8.tflite`) vouches for is loaded at once. Any other is first
 loaded and run in a child process: a file that makes a runtime's C++ crash then costs a message, not the program.
+
+A loaded model may be called from several threads. An interpreter and a C library compute in memory of their own, which
+a call reads and writes: there one call waits for another, behind a lock that costs a small part of a microsecond. ONNX
+Runtime's sessions take calls side by side, and a lock would only keep them from using several cores.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -49,6 +54,7 @@ class TensorSpec:
 class LoadedModel:
     """A model ready to run: `invoke` takes an array per input, of its shape and dtype, and returns one per output.
 
+    It may be called from several threads; the arrays that it returns are the caller's own.
     `labels` are the names of the classes where the model itself has them: a C library.
     """
 
@@ -132,11 +138,13 @@ def _load_library(path: Path, found: Path, shape: Sequence[int] | None) -> Loade
         check_shape(given, shape)
     pixels, scores = np.zeros(given.shape, given.dtype), np.zeros(made.shape, made.dtype)
     places = ctypes.c_void_p(pixels.ctypes.data), ctypes.c_void_p(scores.ctypes.data)
+    one_at_a_time = Lock()
 
     def invoke(arrays: Arrays) -> Arrays:
-        np.copyto(pixels, arrays[0], casting="no")
-        library.run(*places)
-        return [scores.copy()]
+        with one_at_a_time:
+            np.copyto(pixels, arrays[0], casting="no")
+            library.run(*places)
+            return [scores.copy()]
 
     return LoadedModel(path, C_LIBRARY, [given], [made], invoke, tuple(library.labels))
 
@@ -254,22 +262,22 @@ def _from_interpreter(interpreter_class: Any, content: bytes, threads: int, shap
         interpreter.allocate_tensors()
     given, returned = interpreter.get_input_details(), interpreter.get_output_details()
     sources, sinks = [d["index"] for d in given], [d["index"] for d in returned]
+    one_at_a_time = Lock()
 
     def invoke(arrays: Arrays) -> Arrays:
-        for index, array in zip(sources, arrays, strict=True):
-            interpreter.set_tensor(index, array)
-        interpreter.invoke()
-        return [interpreter.get_tensor(index) for index in sinks]
-
-    def resize_and_invoke(arrays: Arrays) -> Arrays:
-        for index, array in zip(sources, arrays, strict=True):
-            interpreter.resize_tensor_input(index, array.shape)
-        interpreter.allocate_tensors()
-        return invoke(arrays)
+        with one_at_a_time:
+            if is_open:
+                for index, array in zip(sources, arrays, strict=True):
+                    interpreter.resize_tensor_input(index, array.shape)
+                interpreter.allocate_tensors()
+            for index, array in zip(sources, arrays, strict=True):
+                interpreter.set_tensor(index, array)
+            interpreter.invoke()
+            return [interpreter.get_tensor(index) for index in sinks]  # copies
 
     inputs = [_tflite_spec(d, is_resized=shape is not None and d is given[0]) for d in given]
     outputs = [_tflite_spec(d, is_resized=shape is not None) for d in returned]
-    return inputs, outputs, resize_and_invoke if is_open else invoke
+    return inputs, outputs, invoke
 
 
 def _tflite_spec(details: dict[str, Any], *, is_resized: bool = False) -> TensorSpec:

@@ -13,6 +13,7 @@ import json
 import math
 import os
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -120,7 +121,7 @@ def drift(counts: Counts, known: Counts) -> dict[str, str]:
 
 
 class Stats:
-    """Counts in a file, which several programs may add to: each adds what it saw since it last did.
+    """Counts in a file, which several programs and threads may add to: each adds what it saw since it last did.
 
     `warn` is called with a line when a figure begins to differ from what is `known`, not again while it does. Raises
     `DeviceError` for a file that holds something else, or counts of another model.
@@ -132,17 +133,28 @@ class Stats:
         self.path, self.model, self.known, self.warn = path, model, known, warn
         self._new: list[tuple[float, float, bool]] = []
         self._differs: dict[str, str] = {}
+        self._in_use = threading.RLock()  # for `add` saves; and `warn` may be a caller's who asks for something here
         _read(path, model)
 
     def add(self, pixels: NDArray[np.uint8], prediction: Prediction) -> None:
         """Count a prediction made of `pixels`; every hundred are written. It fits `Predictor`'s `watch`."""
-        self._new.append((float(pixels.mean()), prediction.probability, not prediction.accepted))
-        if len(self._new) >= _LEAST:
-            self.save()
+        with self._in_use:
+            self._new.append((float(pixels.mean()), prediction.probability, not prediction.accepted))
+            if len(self._new) >= _LEAST:
+                self.save()
 
     def save(self) -> None:
         """Add what is new to the file, which holds either what it held or all; warn of what differs by now."""
-        new, self._new = self._new, []
+        with self._in_use:
+            new, self._new = self._new, []
+            seen = self._written(new)
+            before, self._differs = self._differs, drift(merged(seen.earlier, seen.latest), self.known or Counts())
+            for name, line in self._differs.items():
+                if name not in before:
+                    self.warn(f"{self.path}: {line}")
+
+    def _written(self, new: list[tuple[float, float, bool]]) -> Seen:
+        """Add new images, each its mean gray level, surest probability and whether refused, to the file."""
         columns = [np.array([one[column] for one in new]) for column in range(3)]
         try:
             with _locked(self.path.parent):
@@ -152,10 +164,7 @@ class Stats:
             raise DeviceError(
                 f"--stats: cannot write {self.path} ({error.strerror or error}); give another file"
             ) from None
-        before, self._differs = self._differs, drift(merged(seen.earlier, seen.latest), self.known or Counts())
-        for name, line in self._differs.items():
-            if name not in before:
-                self.warn(f"{self.path}: {line}")
+        return seen
 
 
 def _of_confidence(counts: Counts, known: Counts) -> str:
