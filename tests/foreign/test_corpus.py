@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.foreign.cases import CASES, Right
+from tests.foreign.cases import CASES, WHOLE, Right
 from tests.foreign.make_networks import COLOR, GRAY, SQUARE_COLOR, SQUARE_GRAY, UNIT, Shape, network, pictures, usual
 
 HERE = Path(__file__).parent
@@ -50,16 +50,16 @@ def test_there_are_enough_cases_at_every_door() -> None:
 
 
 @pytest.mark.parametrize("shape", [GRAY, COLOR, SQUARE_GRAY, SQUARE_COLOR], ids=str)
-def test_any_other_reading_of_a_picture_is_another_class(shape: Shape) -> None:
-    """What is right is right for each class, and whatever else the pixels are taken for gets two classes wrong."""
-    right = np.arange(len(network(shape).labels))
+def test_any_other_reading_of_a_picture_shows(shape: Shape) -> None:
+    """What is right is right for each class; taken for anything else, some probability is off by five tolerances."""
     for meant in usual(shape[2]):
         reads = network(shape).taking(meant)
-        assert (reads.probabilities(meant.of(pictures(shape))).argmax(1) == right).all()
+        right = reads.probabilities(meant.of(pictures(shape)))
+        assert (right.argmax(1) == np.arange(len(right))).all()
         for other in usual(shape[2]):
             if other is not meant:
-                found = reads.probabilities(other.of(pictures(shape))).argmax(1)
-                assert (found != right).sum() >= 2, f"{meant} read as {other}"
+                found = reads.probabilities(other.of(pictures(shape)))
+                assert np.abs(found - right).max() > 5 * WHOLE, f"{meant} read as {other}"
     if shape[2] == 3:
         swapped = network(shape).probabilities(UNIT.of(pictures(shape)[..., ::-1])).argmax(1)
-        assert (swapped != right).sum() >= 2
+        assert (swapped != right.argmax(1)).sum() >= 2
