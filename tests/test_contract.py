@@ -128,7 +128,8 @@ def test_a_record_of_schema_1_said_a_range_and_labels() -> None:
     ("parts", "fact"),
     [
         ({"layout": "NHCW"}, "NHCW"), ({"channels": "RGBA"}, "RGBA"), ({"scores": "votes"}, "votes"),
-        ({"labels": ("one",)}, "1"), ({"std": (0.0,)}, "0"), ({"std": (-1.0,)}, "-1"), ({"mean": (float("nan"),)}, "nan"),
+        ({"labels": ("one",)}, "1"), ({"std": (0.0,)}, "0"), ({"std": (-1.0,)}, "-1"),
+        ({"mean": (float("nan"),)}, "nan"),
         ({"mean": (0.1, 0.2)}, "2 numbers"), ({"shape": (2, 3, 3)}, "3"), ({"shape": ()}, "[]"),
     ],
 )  # fmt: skip
@@ -148,8 +149,9 @@ def test_a_range_that_cannot_be_is_one_line(low: float, high: float) -> None:
 @pytest.mark.parametrize(
     "damage",
     [
-        {"labels": 5}, {"labels": [1, 2]}, {"shape": ["a", 3, 1]}, {"input": {"dtype": "complex", "scale": 0, "zero_point": 0}},
-        {"input": 5}, {"sources": {"range": 1}}, {"unknown": 1}, {"output": {"dtype": "int8", "scale": -1, "zero_point": 0}},
+        {"labels": 5}, {"labels": [1, 2]}, {"shape": ["a", 3, 1]}, {"input": 5}, {"unknown": 1},
+        {"sources": {"range": 1}}, {"input": {"dtype": "complex", "scale": 0, "zero_point": 0}},
+        {"output": {"dtype": "int8", "scale": -1, "zero_point": 0}},
     ],
 )  # fmt: skip
 def test_a_damaged_contract_is_one_line(damage: dict[str, object]) -> None:

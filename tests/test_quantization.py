@@ -214,11 +214,10 @@ def test_bias_correction_takes_the_mean_error_off(form: str, fragile: Any, image
     dark[:, 0, 0] = 0  # where the large weight is
     work = replace(work, data=replace(work.data, train=Split(dark, work.data.train.labels)))
     expected = _tf.predict(model, dark, taking(dark)).mean(axis=0)
-    errors = [
-        np.abs(outputs(converted(model, TAKEN, Target(form, "int8", bias_correction=on), work), form, dark, tmp_path).mean(0)
-        - expected)
-        for on in (False, True)
-    ]  # fmt: skip
+    errors = []
+    for on in (False, True):
+        content = converted(model, TAKEN, Target(form, "int8", bias_correction=on), work)
+        errors.append(np.abs(outputs(content, form, dark, tmp_path).mean(0) - expected))
     assert errors[0].min() > 3
     assert errors[1].max() < 0.1
 
