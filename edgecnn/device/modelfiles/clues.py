@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from edgecnn.device.contract import Quantized, range_name
 from edgecnn.device.errors import DamagedError, ModelError
 from edgecnn.device.modelfiles import onnx, onnx_metadata, tflite, tflite_metadata
@@ -112,6 +114,7 @@ def _metadata(path: Path, file: TFLiteFile | OnnxFile) -> Metadata:
         ) from None
 
 
+@np.errstate(all="ignore")  # numbers that cannot be become infinite or nan, which say nothing
 def _seen(file: TFLiteFile | OnnxFile) -> _Seen:
     try:
         graph = tflite.graph_of(file) if isinstance(file, TFLiteFile) else onnx.graph_of(file)
@@ -152,4 +155,4 @@ def _fits(normalization: Normalization, stored: Quantized) -> bool:
 
 def _doubt(said_by: str, normalization: Normalization, stored: Quantized) -> str:
     low, high = limits(stored) or (0.0, 0.0)
-    return f"its {said_by} says range {range_name(*normalization)}, but its input stores {low:.4g} to {high:.4g}"
+    return f"its {said_by} says range {range_name(*normalization)}, but its input stores {low:.3g} to {high:.3g}"

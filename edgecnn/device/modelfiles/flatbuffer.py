@@ -13,7 +13,7 @@ from typing import overload
 from edgecnn.device.errors import DamagedError
 from edgecnn.device.modelfiles.budget import Budget
 
-MOST_PARTS = 300_000  # tables and numbers; MobileNetV2 has some 2,000
+MOST_PARTS = 150_000  # tables and numbers; MobileNetV2 has some 2,000
 _OFFSET_BYTES = 4
 
 

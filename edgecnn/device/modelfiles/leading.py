@@ -46,7 +46,7 @@ def range_before(scale: Any, offset: Any, *, is_learnt: bool = False) -> Normali
     a, b = np.broadcast_arrays(*(np.atleast_1d(np.asarray(one, np.float64)).ravel() for one in (scale, offset)))
     with np.errstate(all="ignore"):
         mean, deviation = -b / a, np.abs(1 / a)
-    if not (np.isfinite(mean) & np.isfinite(deviation)).all():
+    if not np.isfinite([a, b, mean, deviation]).all():
         return None
     name = _of_rescaling(a, b) or _of_standardization(mean, deviation, is_learnt=is_learnt)
     return None if name is None else usual(name)
@@ -95,9 +95,10 @@ def _of_standardization(mean: Values, deviation: Values, *, is_learnt: bool) -> 
         return "0..255" if _can_be(mean / 255, deviation / 255) else None
     if _can_be(mean, deviation):
         return "0..1" if _is_ordinary(deviation) else None
-    below_zero = (mean < -_LARGEST_BETA * deviation).any() if is_learnt else mean.any()
+    # A mean of exactly 0 is that of a factor without an offset; a learnt beta can move one of 0..1 a little below 0.
+    is_told = (mean < -_LARGEST_BETA * deviation).any() if is_learnt else mean.any()
     centred = (mean + 1) / 2, deviation / 2
-    return "-1..1" if below_zero and _can_be(*centred) and _is_ordinary(centred[1]) else None
+    return "-1..1" if is_told and _can_be(*centred) and _is_ordinary(centred[1]) else None
 
 
 def _can_be(mean: Values, deviation: Values) -> bool:
@@ -158,8 +159,8 @@ def layout_of(graph: Graph) -> str | None:
 
 
 def quantized_first(graph: Graph) -> Quantized:
-    """Return how the input stores real values, or, where it does not say, how they are stored before all else."""
-    if graph.stored.scale:
+    """Return how the input stores real values, or, where it is of floats, how they are stored before all else."""
+    if not graph.stored.dtype.startswith("float"):
         return graph.stored
     for _, operator in _path(graph):
         if operator.kind == "QuantizeLinear":
@@ -188,10 +189,9 @@ def _map_of(graph: Graph, operator: Operator, tensor: Key) -> tuple[Values, Valu
     known = [one for one in constants if one is not None]
     if not known or len(known) != len(constants):
         return None
-    with np.errstate(all="ignore"):
-        if operator.kind == "BatchNormalization":
-            return _of_batch_normalization(operator, known)
-        return _of_arithmetic(operator.kind, known[0], is_first=operator.inputs[0] == tensor)
+    if operator.kind == "BatchNormalization":
+        return _of_batch_normalization(operator, known)
+    return _of_arithmetic(operator.kind, known[0], is_first=operator.inputs[0] == tensor)
 
 
 def _of_arithmetic(kind: str, constant: Values, *, is_first: bool) -> tuple[Values, Values] | None:

@@ -214,7 +214,7 @@ class OnnxFile:
         if self._folder is None:
             return None
         try:
-            with (self._folder / inside(place[LOCATION])).open("rb") as file:
+            with (self._folder / inside(place.get(LOCATION, ""))).open("rb") as file:
                 file.seek(int(place.get(OFFSET, "0")))
                 return _items([memoryview(file.read(count * np.dtype(dtype).itemsize))], dtype)
         except (OSError, ValueError, OverflowError, ModelError):
