@@ -126,7 +126,9 @@ def bench(
         else:
             out = json or Path("edgecnn-bench.json")
             with progress() as observe:
-                known = choose.data_of(models, data, resize=resize, data_dir=data_dir, observe=observe)
+                known = pipeline.own_inputs(models, data, stated) or choose.data_of(
+                    models, data, resize=resize, data_dir=data_dir, observe=observe
+                )
                 result = pipeline.bench(
                     models, data=known, out=out, must_fit=data is not None, said=stated, observe=observe, **options
                 )

@@ -130,7 +130,7 @@ def said_in(options: argparse.Namespace) -> Said:
 
 def _options(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
     """Return the options, `do` among them: what they ask for; exits with one line for what does not go together."""
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(_joined(sys.argv[1:] if arguments is None else arguments))
     asked = [name for name in _TO_DO if getattr(options, name) not in (None, False)]
     given = [f"--{name.replace('_', '-')}" for name in asked]
     if len(given) > 1 or (given and options.images):
@@ -143,6 +143,17 @@ def _options(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -
         parser.error("--serve is told by each request what to do; leave --segment, --json and --show out")
     options.do = _TO_DO[asked[0]] if asked else _predict
     return options
+
+
+def _joined(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments with numbers that begin with a minus joined to their option: argparse takes them for one."""
+    found: list[str] = []
+    for argument in arguments:
+        if found and found[-1] in ("--input-range", "--mean", "--std") and argument[:1] == "-":
+            found[-1] += f"={argument}"
+        else:
+            found.append(argument)
+    return found
 
 
 def _predict(options: argparse.Namespace, find_model: FindModel) -> int:

@@ -103,8 +103,8 @@ def recorded_contract(path: Path, record: dict[str, Any]) -> Contract | None:
     schema = record.get("schema", 1)
     if not isinstance(schema, int) or not 1 <= schema <= SCHEMA:
         raise ModelError(
-            f"{path}: its record is of schema {schema!r:.20}; expected 1 to {SCHEMA}; make predict.pyz anew: "
-            f"edgecnn export --format pyz"
+            f"{path}.json: of schema {schema!r:.20}; expected 1 to {SCHEMA}; make predict.pyz anew with the edgecnn that "
+            f"wrote it: edgecnn export --format pyz"
         )
     try:
         if schema == 1:

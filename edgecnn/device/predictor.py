@@ -147,6 +147,8 @@ class Predictor:
 
         Raises `ImageSizeError` for a file of more than `max_pixels`, before it is decoded.
         """
+        if self._sight is None:
+            raise ImageError(f"{_name(image)}: {_takes_no_picture(self.model.path, self.contract)}")
         timings_us: dict[str, float] = {}
         with timed(timings_us, "read"):
             picture = self._picture_sight.read(image, max_pixels)
@@ -273,6 +275,10 @@ class Predictor:
     def encode(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
         """Return uint8 [N, H, W, C] as the model's input; raises `ImageError` for another size or type."""
         return self._classifier.encode(pixels)
+
+
+def _name(image: Source) -> str:
+    return str(image) if isinstance(image, str | Path) else "image"
 
 
 def _array_of(image: Source) -> NDArray[Any] | None:

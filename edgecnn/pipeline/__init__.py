@@ -26,6 +26,7 @@ from edgecnn.pipeline.deciding import decide, decision_line
 from edgecnn.pipeline.deploying import Wanted, deploy, deploy_to_many, is_bundle, looked_at, roll_back
 from edgecnn.pipeline.exports import copy_released, export, export_model, pack_predictor
 from edgecnn.pipeline.measure import a_look, bench, bench_run, check_budget
+from edgecnn.pipeline.own_inputs import own_inputs
 from edgecnn.pipeline.release import release
 from edgecnn.pipeline.report import report
 from edgecnn.pipeline.sensitivity import LayerSensitivity, sensitivity
@@ -85,6 +86,7 @@ __all__ = [
     "is_bundle",
     "load_data",
     "looked_at",
+    "own_inputs",
     "pack_predictor",
     "prune",
     "read_config",

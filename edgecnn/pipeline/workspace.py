@@ -193,7 +193,7 @@ def refuse_other_images(model: Path, data: DataSet) -> None:
     if not artifact.record_path(model).exists():
         return
     recorded = artifact.read_record(model).data
-    if recorded["name"] == data.name or recorded["name"] not in DATA_SETS:
+    if recorded["name"] == data.name or recorded["name"] not in ("", *DATA_SETS):
         _check_images(model, recorded, data)
 
 

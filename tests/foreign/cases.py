@@ -226,7 +226,7 @@ def _scores() -> list[Case]:
             "scores",
             "logits, keras exported",
             "keras-logits",
-            "export net.keras --data {few} --logits",
+            f"export net.keras --data {{few}} {_UNIT} --logits",
             "predict --json --model {last} *.png",
             expected=Right(model="net.keras", tolerance=WHOLE),
         ),

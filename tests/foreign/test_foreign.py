@@ -147,9 +147,12 @@ def _check_assumed(said: Said, place: Place, part: str, remedy: str) -> None:
     assert warning.startswith("warning: ")
     assert part in warning
     assert remedy.split()[0] in warning
-    for row in map(json.loads, said.out.splitlines()):
-        assert any(one.startswith(part) for one in row["assumed"]), row["assumed"]
-        assert row["accepted"] is False
+    rows = [json.loads(row) for row in said.out.splitlines()]
+    # Of a picture to which it makes no difference, a gray one and the order of channels, nothing is assumed.
+    matters = [row for row in rows if any(one.startswith(part) for one in row["assumed"])]
+    assert matters, rows
+    assert matters == rows or part == "channels"
+    assert not any(row["accepted"] for row in matters)
 
 
 def _check_refused(said: Said, refused: Refused) -> None:
