@@ -11,6 +11,7 @@ from edgecnn.device.digest import sha256
 from edgecnn.device.errors import ModelError
 
 LIBRARY, C_LIBRARY = "libmodel.so", "c"  # a model's C library beside it, and what it is called as a runtime
+LIBRARY_ABI = 2  # of struct edgecnn_description in edgecnn/native/library.c
 
 
 def read_model(path: Path) -> bytes:

@@ -10,13 +10,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecnn.device.contract import PROBABILITIES, Quantized
 from edgecnn.device.errors import ImageError, ModelError
 from edgecnn.device.files import check_contract, labels_of, read_record
 from edgecnn.device.prediction import check_probabilities, timed
 from edgecnn.device.preprocessing.digit import are_digits
 from edgecnn.device.preprocessing.sight import Source, read_gray, sight_of
 from edgecnn.device.runtimes.loader import LoadedModel, TensorSpec, load
-from edgecnn.device.trust.decision import calibrated, much_smaller, read_decision, reasons_to_refuse
+from edgecnn.device.trust.decision import (
+    calibrated,
+    much_smaller,
+    read_decision,
+    reasons_to_refuse,
+    step_weights,
+    weighted,
+)
 from edgecnn.device.trust.refusal import SMALL
 
 if TYPE_CHECKING:
@@ -86,6 +94,12 @@ class Predictor:
         self._sight = sight_of(self.shape, digits=self.reads_digits)
         self._encoding = input_encoding(self.input)
         self._decision = read_decision(record, classes=len(self.labels), where=path)
+        self._steps = step_weights(
+            Quantized(self.output.dtype, self.output.scale, self.output.zero_point),
+            scores=PROBABILITIES,
+            temperature=self._decision.temperature,
+            floor=self._decision.floor,
+        )
         self._watch = watch
 
     def predict(self, image: Source) -> Prediction:
@@ -155,10 +169,11 @@ class Predictor:
     def _prediction(self, pixels: NDArray[np.uint8], timings_us: dict[str, float], *, refused: str = "") -> Prediction:
         """Return the prediction for what the network is to see, `refused` for a reason or judged here."""
         with timed(timings_us, "infer"):
-            raw = self.probabilities(pixels.reshape(1, *self.shape))
+            stored = self._stored_scores(pixels.reshape(1, *self.shape))
+        raw = decode_output(stored, self.output)
         check_probabilities(float(raw.min()), float(raw.max()), float(raw.sum()), model=self.model.path)
         with timed(timings_us, "judge"):
-            probabilities = calibrated(raw, self._decision)
+            probabilities = calibrated(raw, self._decision) if self._steps is None else weighted(self._steps, stored)
             reason = refused or reasons_to_refuse(pixels[None], probabilities, self.labels, self._decision)[0]
         best = int(probabilities[0].argmax())
         all_of_them = tuple(map(float, probabilities[0]))
@@ -172,8 +187,11 @@ class Predictor:
 
         One inference each, and not calibrated.
         """
-        raw = [self.model.invoke([self.encode(pixels[i : i + 1])])[0] for i in range(len(pixels))]
-        return decode_output(np.concatenate(raw), self.output)
+        return decode_output(self._stored_scores(pixels), self.output)
+
+    def _stored_scores(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
+        """Return what the output stores of the images, [N, classes] in its own type; one inference each."""
+        return np.concatenate([self.model.invoke([self.encode(pixels[i : i + 1])])[0] for i in range(len(pixels))])
 
     def encode(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
         """Return uint8 [N, H, W, C] as the model's input type; raises `ImageError` for another size or type."""

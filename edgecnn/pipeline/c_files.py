@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgecnn import artifact, extras
 from edgecnn.artifact import Record
 from edgecnn.errors import ArtifactError
 from edgecnn.pipeline.workspace import parent_hashes
+
+if TYPE_CHECKING:
+    from edgecnn.device.contract import Contract  # numpy, which a light command does without
 
 
 def export_c(tflite: Path, *, out: Path, name: str, kernel: str) -> Path:
@@ -28,8 +31,19 @@ def export_c(tflite: Path, *, out: Path, name: str, kernel: str) -> Path:
     return out / "model.c"
 
 
-def c_of(tflite: Path, *, name: str, kernel: str, needed_by: str) -> tuple[dict[str, str], Record | None]:
-    """Return {"model.h": ..., "model.c": ...} of an int8 .tflite file, and its record if it has one."""
+def c_of(
+    tflite: Path,
+    *,
+    name: str,
+    kernel: str,
+    needed_by: str,
+    contract: Contract | None = None,
+    calibration: tuple[float, float] | None = None,
+) -> tuple[dict[str, str], Record | None]:
+    """Return {"model.h": ..., "model.c": ...} of an int8 .tflite file, and its record if it has one.
+
+    `contract` and `calibration` (temperature, floor) are those of its record where they are not given.
+    """
     from edgecnn.export.c import to_c
 
     extras.require("litert", needed_by=needed_by)
@@ -38,7 +52,8 @@ def c_of(tflite: Path, *, name: str, kernel: str, needed_by: str) -> tuple[dict[
         artifact.read_bytes(tflite),
         name=name,
         kernel=kernel,
-        labels=parent.labels if parent else (),
+        contract=contract or _contract(parent),
+        calibration=calibration or _calibration(parent),
         facts=_facts(parent) | {"command": f"edgecnn export --format c --name {name} --kernel {kernel}"},
         where=f"export c: {tflite}",
     )
@@ -67,6 +82,21 @@ def check_c(content: bytes, /, *, name: str, kernel: str) -> None:
 
     extras.require("litert", needed_by="export --format c")
     to_c(content, name=name, kernel=kernel, where="export c")
+
+
+def _contract(parent: Record | None) -> Contract | None:
+    """Return the contract in a record; the types of the two ends are read from the file."""
+    from edgecnn.device.contract import Quantized, of_first_schema
+
+    if parent is None:
+        return None
+    return of_first_schema(parent.input, parent.labels, input=Quantized(), output=Quantized())
+
+
+def _calibration(parent: Record | None) -> tuple[float, float] | None:
+    """Return temperature and floor of the decision in a record, where there is one."""
+    decision = parent.decision if parent is not None else {}
+    return (float(decision["temperature"]), float(decision["floor"])) if decision else None
 
 
 def _facts(parent: Record | None) -> dict[str, str]:
