@@ -23,12 +23,13 @@ from tests.tflite_files import NONE, Net, to_bytes
 
 SEVEN = ROOT / "deploy" / "c" / "seven.pgm"
 NATIVE = ROOT / "edgecnn" / "native"
+CALLS = ("version", "input", "output", "label", "contract", "encode", "place", "predict", "probabilities")
 FILES = {"libmodel.so", "model.c", "model.h", "predict"}
 MOST_BYTES = {
     "native": 150_000,
     "aarch64": 80_000,
-    "armv7": 52_000,
-    "armv6": 52_000,
+    "armv7": 56_000,
+    "armv6": 56_000,
 }  # native: three families of kernels
 
 pytestmark = [
@@ -82,7 +83,7 @@ def test_the_program_reads_images_on_every_machine(target: str, built: dict[str,
     for runner in runners:
         rows = [line.split("\t") for line in output(*runner, program, *(tmp_path / n for n in images)).splitlines()]
         assert [row[0] for row in rows] == [str(tmp_path / name) for name in images]
-        assert {tuple(row[1:]) for row in rows} == {("7", "0.996")}
+        assert {tuple(row[1:]) for row in rows} == {("7", "0.999")}
         (tmp_path / "cut.pgm").write_bytes(pgm[:-1])
         assert "cut.pgm: is cut short; expected a PGM" in output(*runner, program, tmp_path / "cut.pgm", code=2)
 
@@ -91,7 +92,7 @@ def test_the_program_reads_images_on_every_machine(target: str, built: dict[str,
 def test_the_library_exports_its_api_and_needs_copies_alone(target: str, built: dict[str, Path]) -> None:
     library = folder_of(built, target) / "libmodel.so"
     symbols = [line.split() for line in output("nm", "-D", library).splitlines()]
-    api = {f"model_{name}" for name in ("version", "input", "output", "label", "predict")} | {"edgecnn_describe"}
+    api = {f"model_{name}" for name in CALLS} | {"edgecnn_describe"}
     assert {symbol[-1] for symbol in symbols if symbol[-2] == "T"} == api
     assert {symbol[-1] for symbol in symbols if symbol[-2] == "U"} <= {"memcpy", "memmove", "memset", "getauxval"}
     assert {symbol[-2] for symbol in symbols} <= {"T", "U"}
@@ -176,7 +177,7 @@ def test_a_folder_with_a_model_in_c_is_built(built: dict[str, Path], edgecnn: Ed
     library = Path(done.stdout.splitlines()[-1])
     assert library == tmp_path / "out" / "mine" / "native" / "libmodel.so"
     assert "digit_predict" in output("nm", "-D", library)
-    assert output(library.with_name("predict"), SEVEN).split("\t")[1:] == ["7", "0.996\n"]
+    assert output(library.with_name("predict"), SEVEN).split("\t")[1:] == ["7", "0.999\n"]
     assert edgecnn("verify", tmp_path).returncode == 0
 
 

@@ -14,7 +14,8 @@ from edgecnn.export.c import to_c
 from tests.conftest import ROOT
 from tests.test_export_c import MACHINES, STRICT, images_for, odd_widths, reference
 
-CALLS = ("version", "input", "output", "label", "predict")
+CALLS = ("version", "input", "output", "label", "contract", "predict", "probabilities")
+OF_PICTURES = ("encode", "place")
 CONTENT = odd_widths()
 needs_aarch64 = pytest.mark.skipif(bool(MACHINES["aarch64"].lacks), reason=f"not here: {MACHINES['aarch64'].lacks}")
 
@@ -42,7 +43,7 @@ def offered(library: Path) -> set[str]:
 
 def test_the_library_offers_what_the_header_declares_and_is_exact(tmp_path: Path) -> None:
     library = made(tmp_path, name="digit") / "libmodel.so"
-    assert offered(library) == {f"digit_{call}" for call in CALLS}
+    assert offered(library) == {f"digit_{call}" for call in (*CALLS, *OF_PICTURES)}
     predict = ctypes.CDLL(str(library)).digit_predict
     images = images_for(CONTENT, 8)
     arena, scores = (ctypes.c_uint32 * 16384)(), np.zeros((8, 5), np.int8)
@@ -58,7 +59,7 @@ def test_the_processor_decides_which_instructions_run(cpu: str, has_dot_product:
     """What a processor lacks would end the program; what it has must be used: qemu lists the instructions."""
     compiler = MACHINES["aarch64"].compiler
     folder = made(tmp_path, name="model", compiler=compiler)
-    assert offered(folder / "libmodel.so") == {f"model_{call}" for call in CALLS}
+    assert offered(folder / "libmodel.so") == {f"model_{call}" for call in (*CALLS, *OF_PICTURES)}
     program, sources = tmp_path / "golden", [ROOT / "tests" / "golden.c", *folder.glob("*.o")]
     subprocess.run([compiler, "-static", "-I", tmp_path, *sources, "-o", program], check=True)
     images = images_for(CONTENT, 2)

@@ -174,7 +174,7 @@ LATER = "struct d { int abi; }; void edgecnn_describe(struct d *d) { d->abi = 99
     [
         (KILLS, "died of signal 4, illegal instruction"),
         ("int nothing;", "edgecnn_describe"),
-        (LATER, "of version 99; expected 1"),
+        (LATER, "of version 99; expected 2"),
     ],
     ids=["dies", "no model", "later"],
 )
@@ -249,6 +249,7 @@ FUZZ = """
 #define MODEL_HEIGHT 3
 #define MODEL_WIDTH 4
 #define MODEL_CHANNELS 1
+#define MODEL_TAKES_PICTURES 1
 enum { PIXELS = 12 };
 #include "image.h"
 
@@ -365,7 +366,7 @@ def test_bench_measures_the_library_beside_a_model_or_one_made_for_it(
     found = {(row["artifact"], row["runtime"]): row for row in rows}
     made, refused = found["int8.tflite", "c"], found["float32.tflite", "c"]
     assert made["arena_bytes"] == own["arena_bytes"]
-    assert abs(made["flash_bytes"] - own["flash_bytes"]) < 1_000, "without a record it has no labels"
+    assert abs(made["flash_bytes"] - own["flash_bytes"]) < 3_000, "without a record: no labels, no calibration"
     assert "input: got 1 of FLOAT32" in refused["error"]
     assert found["int8.tflite", "litert"]["flash_bytes"] is None
     assert not (board / "libmodel.so").exists(), "it was made in a folder that is gone"

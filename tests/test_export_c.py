@@ -419,14 +419,18 @@ def test_weights_out_of_the_range_of_the_format_are_refused() -> None:
 def test_shapes_left_open_are_refused() -> None:
     net = Net((1, 4, 4, 1))
     x = net.activation((1, -1, 4, 1))
-    refused(net, net.add_operator("QUANTIZE", (net.input,), x), r"output: got 1 of INT8 \[1, -1, 4, 1\]; expected one")
+    refused(
+        net,
+        net.add_operator("QUANTIZE", (net.input,), x),
+        r"output: got 1 of INT8 \[1, -1, 4, 1\]; expected .* all sizes",
+    )
 
 
 def test_a_float_layer_in_between_is_refused() -> None:
     net = Net((1, 4, 4, 1))
     middle = net.add_operator("RESHAPE", (net.start(),), net.tensor((1, 16), "FLOAT32"))
     output = net.add_operator("RESHAPE", (middle,), net.activation((1, 16)))
-    refused(net, output, r"layer 2, .* \(RESHAPE\): tensor2 is FLOAT32 with 0 scales; expected INT8")
+    refused(net, output, r"layer 2, .* \(RESHAPE\): tensor2 is FLOAT32 with 0 scales; expected UINT8 or INT8")
 
 
 @pytest.mark.parametrize(("axes", "named"), [((1,), "[1]"), ((2, 1, -1), "[1, 2, 3]")])

@@ -46,7 +46,7 @@ static predict *fastest(void)
     return PREDICT;
 }
 
-enum API(status) API(predict)(const API(pixel) *pixels, void *arena, size_t arena_bytes, int8_t *scores)
+enum API(status) API(predict)(const API(pixel) *pixels, void *arena, size_t arena_bytes, API(score) *scores)
 {
     return fastest()(pixels, arena, arena_bytes, scores);
 }

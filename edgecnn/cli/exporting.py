@@ -271,7 +271,8 @@ def _c_of_file(asked: Asked, file: Path, options: dict[str, str]) -> Path:
     from edgecnn import pipeline
 
     _refuse_for_file(asked, "the file is int8 already")
-    return pipeline.export_c(file, out=asked.folder / _folder_name(file, asked.scheme) / "c", **options)
+    more: dict[str, Any] = {"said": asked.said, "warn": lambda line: say(f"warning: {line}"), **options}
+    return pipeline.export_c(file, out=asked.folder / _folder_name(file, asked.scheme) / "c", **more)
 
 
 def _refuse_for_file(asked: Asked, why: str) -> None:

@@ -106,8 +106,8 @@ def contract_of(model: LoadedModel, said: Said = NOTHING_SAID, *, wins: bool = F
     return resolved(
         asked,
         said=said,
-        recorded=recorded_contract(path, record),
-        clues={} if record else clues_in(path, said, quantized(spec)),
+        recorded=recorded_contract(path, record) or model.contract,
+        clues={} if record or model.contract else clues_in(path, said, quantized(spec)),
         are_probabilities=lambda: are_probabilities(model),
         wins=wins,
     )

@@ -12,6 +12,7 @@ from edgecnn.device.digest import sha256
 from edgecnn.device.errors import DamagedError, ModelError
 
 LIBRARY, C_LIBRARY = "libmodel.so", "c"  # a model's C library beside it, and what it is called as a runtime
+LIBRARY_ABI = 2  # of struct edgecnn_description in edgecnn/native/library.c
 
 
 def read_model(path: Path) -> bytes:
@@ -103,8 +104,8 @@ def recorded_contract(path: Path, record: dict[str, Any]) -> Contract | None:
     schema = record.get("schema", 1)
     if not isinstance(schema, int) or not 1 <= schema <= SCHEMA:
         raise ModelError(
-            f"{path}.json: of schema {schema!r:.20}; expected 1 to {SCHEMA}; make predict.pyz anew with the edgecnn that "
-            f"wrote it: edgecnn export --format pyz"
+            f"{path}.json: of schema {schema!r:.20}; expected 1 to {SCHEMA}; make predict.pyz anew, by its edgecnn: "
+            f"edgecnn export --format pyz"
         )
     try:
         if schema == 1:

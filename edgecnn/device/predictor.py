@@ -25,6 +25,8 @@ from edgecnn.device.trust.decision import (
     read_decision,
     reason_of_scores,
     reasons_to_refuse,
+    step_weights,
+    weighted,
 )
 from edgecnn.device.trust.refusal import SMALL
 
@@ -102,6 +104,15 @@ class Predictor:
         self._sight = sight_of(self.shape, digits=self.reads_digits) if self.contract.is_picture else None
         record = read_record(self.model.path)
         self._decision = read_decision(record, classes=len(self.labels), where=self.model.path)
+        if not record and self.model.calibration is not None:
+            temperature, floor = self.model.calibration
+            self._decision = replace(self._decision, temperature=temperature, floor=floor)
+        self._steps = step_weights(
+            self.contract.output,
+            scores=self.contract.scores,
+            temperature=self._decision.temperature,
+            floor=self._decision.floor,
+        )
         self._watch, self._warn = watch, warn
         self._has_warned = False
 
@@ -136,9 +147,9 @@ class Predictor:
         with timed(timings_us, "preprocess"):
             encoded = self._classifier.of_own_input(values, where=where)
         with timed(timings_us, "infer"):
-            raw = self._checked(encoded)
+            stored = self._classifier.raw(encoded)
         with timed(timings_us, "judge"):
-            probabilities = calibrated(raw, self._decision)
+            probabilities = self._calibrated(stored)
             reason = reason_of_scores(probabilities[0], self.labels, self._decision)
         return self._made(probabilities[0], reason, (), timings_us)
 
@@ -218,9 +229,9 @@ class Predictor:
         `picture` is what the pixels were made of; where nobody says how, another way may make others of it.
         """
         with timed(timings_us, "infer"):
-            raw = self._checked(self._classifier.encode(pixels.reshape(1, *self.shape)))
+            stored = self._classifier.raw(self._classifier.encode(pixels.reshape(1, *self.shape)))
         with timed(timings_us, "judge"):
-            probabilities = calibrated(raw, self._decision)
+            probabilities = self._calibrated(stored)
             reason = refused or reasons_to_refuse(pixels[None], probabilities, self.contract, self._decision)[0]
             assumed = self._assumed_of(pixels, picture) if self.contract.assumed else ()
         if assumed and not self._has_warned:
@@ -239,11 +250,14 @@ class Predictor:
         reason = reason or (f"assumed: {', '.join(assumed)}" if assumed else "")
         return Prediction(self.labels[best], every[best], every, not reason, reason, assumed, timings_us)
 
-    def _checked(self, encoded: NDArray[Any]) -> NDArray[np.float32]:
-        """Return the network's own probabilities [1, classes] of one input; raises `ModelError` for others."""
-        raw = self._classifier.probabilities_of(iter([self._classifier.raw(encoded)]))
+    def _calibrated(self, stored: NDArray[Any]) -> NDArray[np.float32]:
+        """Return the calibrated probabilities [1, classes] of the scores that the model stores.
+
+        Raises `ModelError` where they are none.
+        """
+        raw = self._classifier.probabilities_of(iter([stored]))
         check_probabilities(float(raw.min()), float(raw.max()), float(raw.sum()), model=self.model.path)
-        return raw
+        return calibrated(raw, self._decision) if self._steps is None else weighted(self._steps, stored)
 
     def _assumed_of(self, pixels: NDArray[np.uint8], picture: Any) -> tuple[str, ...]:
         """Return what is assumed of the model, less what makes no difference to these pixels.

@@ -8,12 +8,12 @@
 enum { GUARD = 64 + MODEL_ARENA_ALIGNMENT / 4, WORDS = (MODEL_ARENA_BYTES + 3) / 4 + 2 * GUARD, PATTERN = 0xA5 };
 
 static uint32_t memory[WORDS];
-static uint8_t pixels[PIXELS];
-static int8_t scores[MODEL_SCORES], expected[MODEL_SCORES];
+static model_pixel pixels[PIXELS];
+static model_score scores[MODEL_SCORES], expected[MODEL_SCORES];
 
 static enum model_status classify(void *arena, size_t bytes)
 {
-    return model_predict((const model_pixel *)pixels, arena, bytes, scores);
+    return model_predict(pixels, arena, bytes, scores);
 }
 
 static uint8_t *arena_start(void)

@@ -18,26 +18,29 @@ from edgecnn.native.targets import EMULATORS_PACKAGE, FAMILIES, TARGETS, check_t
 
 _BASELINE = "baseline"  # the build for every processor of the machine, which chooses
 _TIMEOUT_S = 600  # sparse kernels of a large network, on a board
-_SOURCES = ("check.c", "division.c", "image.h", "library.c", "predict.c", "system.h")
+_SOURCES = ("check.c", "classify.h", "digit.h", "division.c", "image.h", "library.c", "predict.c", "system.h")
 _STRICT = ("-Wall", "-Wextra", "-Werror", "-O3")
 # What distributions switch on by themselves and a C library would have to be there for.
 _PLAIN = ("-fno-stack-protector", "-U_FORTIFY_SOURCE", "-ffunction-sections", "-fdata-sections")
 _LINK = ("-s", "-Wl,--build-id=none", "-Wl,--gc-sections", "-Wl,-z,noexecstack,-z,noseparate-code,-z,norelro")
 _FREESTANDING = ("-DFREESTANDING", "-ffreestanding", "-fno-pie", "-no-pie", "-static", "-nostdlib", "-nostartfiles")
-_NAMES = ("tensor", "status", "pixel", "version", "input", "output", "label", "predict")
+_NAMES = (
+    "tensor", "status", "pixel", "score", "version", "input", "output", "label", "contract", "encode", "place",
+    "predict", "probabilities",
+)  # fmt: skip
 _CONSTANTS = (
     "ARENA_BYTES", "ARENA_ALIGNMENT", "HEIGHT", "WIDTH", "CHANNELS", "SCORES",
+    "TAKES_PICTURES", "TAKES_DIGITS", "COLORS", "GIVES_LOGITS", "ASSUMED",
     "OK", "NULL_POINTER", "ARENA_TOO_SMALL", "ARENA_MISALIGNED",
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What model.h and model.c say of the model: its name in C, its parent's sha256, and how it takes pixels."""
+    """What model.h and model.c say of the model: its name in C, and its parent's sha256."""
 
     name: str
     version: str
-    pixels_are_int8: bool
 
 
 @dataclass(frozen=True)
@@ -55,13 +58,20 @@ class CompilerError(Exception):
 
 
 def parts_of(texts: Mapping[str, str], *, where: str) -> Parts:
-    """Return what {"model.h": ..., "model.c": ...} say; raises `ArtifactError` for files that no export made."""
+    """Return what {"model.h": ..., "model.c": ...} say; raises `ArtifactError` for files that no export made.
+
+    Those of an earlier version, which state no contract, are refused too.
+    """
     name = re.search(r"^enum ([a-z][a-z0-9_]*)_status \{", texts["model.h"], re.MULTILINE)
     version = re.search(r'_version\(void\)\n\{\n    return "([0-9a-f]{64})";', texts["model.c"])
-    pixels = re.search(r"^typedef (u?int8_t) \w+_pixel;", texts["model.h"], re.MULTILINE)
-    if name is None or version is None or pixels is None:
+    if name is None or version is None:
         raise ArtifactError(f"{where}: model.h and model.c are not those of edgecnn export --format c; export them")
-    return Parts(name[1], version[1], pixels[1] == "int8_t")
+    if f"{name[1]}_contract(void)" not in texts["model.h"]:
+        raise ArtifactError(
+            f"{where}: model.h and model.c are of an earlier edgecnn, and say nothing of the input contract; "
+            f"export them again: edgecnn export --format c"
+        )
+    return Parts(name[1], version[1])
 
 
 def compiled(
@@ -111,7 +121,6 @@ def _sources(parts: Parts) -> dict[str, str]:
     names += [f"#define MODEL_{name} {parts.name.upper()}_{name}" for name in _CONSTANTS]
     texts["about.h"] = Template((here / "about.h.txt").read_text()).substitute(
         name=parts.name,
-        pixels_are_int8=int(parts.pixels_are_int8),
         names="" if parts.name == "model" else "\n".join(names),
     )
     texts["exported.map"] = f"{{ global: {parts.name}_*; edgecnn_describe; local: *; }};\n"

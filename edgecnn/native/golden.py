@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecnn.device.runtimes.tflite_axes import with_valid_axes
+
 COUNT = 24
 _SEED = 20
 
@@ -19,7 +21,11 @@ def cases(tflite: bytes, *, count: int = COUNT) -> bytes:
     """
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-    model = Interpreter(model_content=tflite, experimental_op_resolver_type=OpResolverType.BUILTIN_REF, num_threads=1)
+    model = Interpreter(
+        model_content=with_valid_axes(tflite),
+        experimental_op_resolver_type=OpResolverType.BUILTIN_REF,
+        num_threads=1,
+    )
     model.allocate_tensors()
     given, made = model.get_input_details()[0], model.get_output_details()[0]
     content = bytearray()

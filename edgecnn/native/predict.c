@@ -1,13 +1,13 @@
 /* Classifies images of the size that the model takes: predict digit.pgm ...
  *
- * Prints file, label and the label's score as a real number (a probability, where the model ends in softmax),
- * tab-separated. Exit codes: 0 done; 2 an image that cannot be read or is of another size. "-" is standard input. */
+ * Prints file, label and the label's probability, tab-separated: the same that edgecnn predict prints. What the model
+ * takes for a picture is done here too: a digit black on white is turned over, a network that has blue first is given it
+ * first. Exit codes: 0 done; 2 an image that cannot be read or is not what the model takes. "-" is standard input. */
 
 #include "about.h"
-#include "image.h"
 #include "system.h"
 
-static uint32_t arena[(MODEL_ARENA_BYTES + 3) / 4 + MODEL_ARENA_ALIGNMENT / 4];
+#include "classify.h"
 
 /* A number as text, at the end of a buffer of 16 characters; return where it begins. */
 static char *as_text(uint32_t number, char *end, int digits)
@@ -20,93 +20,72 @@ static char *as_text(uint32_t number, char *end, int digits)
     return end;
 }
 
-/* Three digits behind the point, rounded half up. */
+/* Three digits behind the point, as Python's f"{value:.3f}": rounded, and of two as near to the even one. */
 static void print_real(float value)
 {
     char buffer[16];
-    uint32_t thousandths = (uint32_t)((value < 0 ? -value : value) * 1000 + 0.5f);
-    print(TO_PRINT, value < 0 && thousandths ? "-" : "");
+    double exact = (value < 0 ? -value : value) * 1000.0; /* 24 bits times 10 */
+    uint32_t thousandths = (uint32_t)exact;
+    double rest = exact - thousandths;
+    if (rest > 0.5 || (rest == 0.5 && thousandths % 2))
+        thousandths++;
+    print(TO_PRINT, value < 0 ? "-" : "");
     print(TO_PRINT, as_text(thousandths / 1000, buffer + sizeof buffer, 1));
     print(TO_PRINT, ".");
     print(TO_PRINT, as_text(thousandths % 1000, buffer + sizeof buffer, 3));
 }
 
-/* Bring pixels to what the model takes, in place: those of int8 are quantized, round(pixel / 255 / scale) + zero_point. */
-static void quantize(uint8_t *pixels)
-{
-    struct model_tensor input = model_input();
-    for (int i = 0; MODEL_PIXELS_ARE_INT8 && i < PIXELS; i++) {
-        int value = (int)((float)pixels[i] / (255 * input.scale) + 0.5f) + input.zero_point;
-        pixels[i] = (uint8_t)(value > 127 ? 127 : value);
-    }
-}
-
-static enum model_status classify(const uint8_t *pixels, int8_t *scores)
-{
-    uint8_t *start = (uint8_t *)arena;
-    start += (MODEL_ARENA_ALIGNMENT - (uintptr_t)start % MODEL_ARENA_ALIGNMENT) % MODEL_ARENA_ALIGNMENT;
-    return model_predict((const model_pixel *)pixels, start, MODEL_ARENA_BYTES, scores);
-}
-
-static int largest(const int8_t *scores)
-{
-    int best = 0;
-    for (int i = 1; i < MODEL_SCORES; i++)
-        best = scores[i] > scores[best] ? i : best;
-    return best;
-}
-
-static void print_result(const char *name, const int8_t *scores)
+static void print_result(const char *name, const float *probabilities)
 {
     char buffer[16];
-    int best = largest(scores);
+    int best = most_likely(probabilities);
     const char *label = model_label(best);
-    struct model_tensor output = model_output();
     print(TO_PRINT, name);
     print(TO_PRINT, "\t");
     print(TO_PRINT, *label ? label : as_text((uint32_t)best, buffer + sizeof buffer, 1));
     print(TO_PRINT, "\t");
-    print_real(output.scale * (float)(scores[best] - output.zero_point));
+    print_real(probabilities[best]);
     print(TO_PRINT, "\n");
 }
 
-static const char *predict(const char *name)
+static int complain(const char *name, const char *wrong, const char *expected)
+{
+    print(TO_COMPLAIN, "error: ");
+    print(TO_COMPLAIN, name);
+    print(TO_COMPLAIN, ": ");
+    print(TO_COMPLAIN, wrong);
+    print(TO_COMPLAIN, expected);
+    print(TO_COMPLAIN, "\n");
+    return 2;
+}
+
+/* Return the exit code of an image. */
+static int predict(const char *name)
 {
     static uint8_t content[IMAGE_BYTES_MOST], pixels[PIXELS];
-    int8_t scores[MODEL_SCORES];
+    static float probabilities[MODEL_SCORES];
     long file = name[0] == '-' && !name[1] ? TO_READ : open_file(name);
     long bytes = file < 0 ? file : read_all(file, content, sizeof content);
     const char *wrong = bytes < 0 ? "cannot be read" : read_image(content, (size_t)bytes, pixels);
     if (wrong)
-        return wrong;
-    quantize(pixels);
-    if (classify(pixels, scores) != MODEL_OK)
-        return "is refused by the model";
-    print_result(name, scores);
-    return NULL;
+        return complain(name, wrong, "; expected " IMAGE_EXPECTED);
+    if ((wrong = classify(pixels, probabilities)))
+        return complain(name, wrong, "");
+    print_result(name, probabilities);
+    return 0;
 }
 
 static int program(int count, char **arguments)
 {
-    char buffer[16];
     if (count < 2) {
-        print(TO_COMPLAIN, "usage: predict IMAGE ...\n");
+        print(TO_COMPLAIN, "usage: predict FILE ...: " IMAGE_EXPECTED);
+        print(TO_COMPLAIN, *MODEL_COLORS == 'B' ? "; the network is given blue first\n" : "\n");
         return 2;
     }
-    for (int i = 1; i < count; i++) {
-        const char *wrong = predict(arguments[i]);
-        if (!wrong)
-            continue;
-        print(TO_COMPLAIN, "error: ");
-        print(TO_COMPLAIN, arguments[i]);
-        print(TO_COMPLAIN, ": ");
-        print(TO_COMPLAIN, wrong);
-        print(TO_COMPLAIN, "; expected a PGM, or pixels alone, of ");
-        print(TO_COMPLAIN, as_text(MODEL_WIDTH, buffer + sizeof buffer, 1));
-        print(TO_COMPLAIN, "x");
-        print(TO_COMPLAIN, as_text(MODEL_HEIGHT, buffer + sizeof buffer, 1));
-        print(TO_COMPLAIN, "\n");
-        return 2;
-    }
+    if (*MODEL_ASSUMED)
+        print(TO_COMPLAIN, "warning: assumed: " MODEL_ASSUMED "; say so to edgecnn export\n");
+    for (int i = 1, code; i < count; i++)
+        if ((code = predict(arguments[i])))
+            return code;
     return 0;
 }

@@ -3,8 +3,8 @@
  * With -DFREESTANDING, on Linux and the processors below, the kernel's own calls and no C library: a program of a few
  * kilobytes that runs on any such Linux. Else POSIX. A program defines `program` and includes this file once. */
 
-#ifndef SYSTEM_H
-#define SYSTEM_H
+#ifndef EDGECNN_SYSTEM_H
+#define EDGECNN_SYSTEM_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -49,7 +49,7 @@ def build(
     from edgecnn import native
 
     native.check_target(target)
-    source = _of_folder(model, out) if model.is_dir() else _of_tflite(model, out, name=name, kernel=kernel)
+    source = _of_folder(model, out) if model.is_dir() else _of_tflite(model, out, name=name, kernel=kernel, say=say)
     check_owner(out / "model.c", source.parents)
     cases = _golden_cases(source, say)
     dispatch = artifact.for_the_board("c/dispatch.c").read_text()
@@ -66,9 +66,9 @@ def build(
     return library
 
 
-def _of_tflite(tflite: Path, out: Path, *, name: str, kernel: str) -> Source:
+def _of_tflite(tflite: Path, out: Path, *, name: str, kernel: str, say: Callable[[str], None]) -> Source:
     content = artifact.read_bytes(tflite)
-    texts, record = c_of(tflite, name=name, kernel=kernel, needed_by="build")
+    texts, record = c_of(tflite, name=name, kernel=kernel, needed_by="build", warn=lambda line: say(f"warning: {line}"))
     parents = parent_hashes(out / "model.c", (tflite,))
     return Source(texts, record, parents, {"name": name, "kernel": kernel}, content)
 

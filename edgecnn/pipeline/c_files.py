@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgecnn import artifact, extras
 from edgecnn.artifact import Record
+from edgecnn.device.resolution import NOTHING_SAID, Said, assumption_line
 from edgecnn.errors import ArtifactError
+from edgecnn.pipeline.contracts import of_file
 from edgecnn.pipeline.workspace import parent_hashes
 
+if TYPE_CHECKING:
+    pass  # numpy, which a light command does without
 
-def export_c(tflite: Path, *, out: Path, name: str, kernel: str) -> Path:
+
+def export_c(
+    tflite: Path,
+    *,
+    out: Path,
+    name: str,
+    kernel: str,
+    said: Said = NOTHING_SAID,
+    warn: Callable[[str], None] = lambda line: None,
+) -> Path:
     """Write model.h and model.c of an int8 .tflite file into folder `out`; return the path of model.c.
 
     With a record beside it, the file is checked against it first, and both get records of their own. Raises
     `ArtifactError` for a file that there are no kernels for, or when `out` holds the C of another one; nothing is
     written then.
     """
-    texts, parent = c_of(tflite, name=name, kernel=kernel, needed_by="export --format c")
+    texts, parent = c_of(tflite, name=name, kernel=kernel, needed_by="export --format c", said=said, warn=warn)
     parents = parent_hashes(out / "model.c", (tflite,))
     check_owner(out / "model.c", parents)
     for file, text in texts.items():
@@ -28,17 +41,32 @@ def export_c(tflite: Path, *, out: Path, name: str, kernel: str) -> Path:
     return out / "model.c"
 
 
-def c_of(tflite: Path, *, name: str, kernel: str, needed_by: str) -> tuple[dict[str, str], Record | None]:
-    """Return {"model.h": ..., "model.c": ...} of an int8 .tflite file, and its record if it has one."""
+def c_of(
+    tflite: Path,
+    *,
+    name: str,
+    kernel: str,
+    needed_by: str,
+    said: Said = NOTHING_SAID,
+    warn: Callable[[str], None] = lambda line: None,
+) -> tuple[dict[str, str], Record | None]:
+    """Return {"model.h": ..., "model.c": ...} of an int8 .tflite file, and its record if it has one.
+
+    What it takes is in its record, or `said`, or found in the file; `warn` gets a line on what is assumed.
+    """
     from edgecnn.export.c import to_c
 
     extras.require("litert", needed_by=needed_by)
     parent = artifact.checked(tflite) if artifact.record_path(tflite).exists() else None
+    contract = of_file(tflite, data=None, said=said)
+    if contract.assumed:
+        warn(f"{tflite}: {assumption_line(contract)}")
     texts = to_c(
         artifact.read_bytes(tflite),
         name=name,
         kernel=kernel,
-        labels=parent.labels if parent else (),
+        contract=contract,
+        calibration=_calibration(parent),
         facts=_facts(parent) | {"command": f"edgecnn export --format c --name {name} --kernel {kernel}"},
         where=f"export c: {tflite}",
     )
@@ -67,6 +95,12 @@ def check_c(content: bytes, /, *, name: str, kernel: str) -> None:
 
     extras.require("litert", needed_by="export --format c")
     to_c(content, name=name, kernel=kernel, where="export c")
+
+
+def _calibration(parent: Record | None) -> tuple[float, float] | None:
+    """Return temperature and floor of the decision in a record, where there is one."""
+    decision = parent.decision if parent is not None else {}
+    return (float(decision["temperature"]), float(decision["floor"])) if decision else None
 
 
 def _facts(parent: Record | None) -> dict[str, str]:

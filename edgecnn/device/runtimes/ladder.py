@@ -16,6 +16,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from edgecnn.device.files import LIBRARY_ABI
+
 IMPORT_TIMEOUT_S = 120  # a first import from an SD card takes its time
 
 
@@ -80,7 +82,8 @@ def try_out(name: str) -> Finding:
 def library_works(path: Path) -> Finding:
     """Return what came of loading and calling a model's C library in a child process, now or when it last was so."""
     status = path.stat()
-    key = "|".join(["c", sys.version, cpu_name(), str(path.resolve()), str(status.st_mtime_ns), str(status.st_size)])
+    file = (str(path.resolve()), str(status.st_mtime_ns), str(status.st_size))
+    key = "|".join([f"c{LIBRARY_ABI}", sys.version, cpu_name(), *file])
     return _kept_finding(key) or _tried(key, "calling it", [_LIBRARY_CHILD, str(path), str(Path(__file__).parents[3])])
 
 

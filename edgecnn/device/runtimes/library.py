@@ -6,17 +6,19 @@
 from __future__ import annotations
 
 import ctypes
-import math
+import json
 import sys
+from math import prod
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edgecnn.device.digest import sha256
 from edgecnn.device.errors import ModelError, RuntimeMissingError
-from edgecnn.device.files import LIBRARY, read_model
+from edgecnn.device.files import LIBRARY, LIBRARY_ABI, read_model
 from edgecnn.device.runtimes import ladder
 
-_ABI = 1
+if TYPE_CHECKING:
+    from edgecnn.device.contract import Contract  # numpy, which a library is tried and asked without
 
 
 class _Described(ctypes.Structure):
@@ -24,13 +26,14 @@ class _Described(ctypes.Structure):
 
     _fields_ = (
         *((name, ctypes.c_int32) for name in ("abi", "height", "width", "channels", "scores")),
-        *((name, ctypes.c_int32) for name in ("arena_bytes", "arena_alignment", "pixels_are_int8")),
+        *((name, ctypes.c_int32) for name in ("arena_bytes", "arena_alignment", "pixels_are_int8", "scores_are_int8")),
         ("input_scale", ctypes.c_float),
         ("input_zero_point", ctypes.c_int32),
         ("output_scale", ctypes.c_float),
         ("output_zero_point", ctypes.c_int32),
         ("name", ctypes.c_char_p),
         ("version", ctypes.c_char_p),
+        ("contract", ctypes.c_char_p),
         ("later", ctypes.c_char * 256),
     )
 
@@ -48,7 +51,8 @@ class Library:
     """A loaded library. Its arena is its own: one call at a time, for which the caller has to see.
 
     Attributes: `version`, the sha256 of the .tflite file that it was made from; `input` and `output`; `labels`, which
-    may be empty; `arena_bytes`. Raises `ModelError` for a file that is no such library, or of another version of it.
+    may be empty; `calibration`, temperature and floor; `arena_bytes`. Raises `ModelError` for a file that is no such
+    library, or of another version of it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -59,14 +63,21 @@ class Library:
         except (OSError, AttributeError) as error:
             reason = str(error).removeprefix(f"{path.resolve()}: ")
             raise ModelError(f"{path}: cannot be loaded ({reason}); make it again: edgecnn build") from None
-        if described.abi != _ABI:
-            raise ModelError(f"{path}: of version {described.abi}; expected {_ABI}; make it again: edgecnn build")
+        if described.abi != LIBRARY_ABI:
+            raise ModelError(
+                f"{path}: of version {described.abi}; expected {LIBRARY_ABI}; make it again: edgecnn build"
+            )
         name, classes = described.name.decode(), described.scores
         self.version: str = described.version.decode()
-        shape = (1, described.height, described.width, described.channels)
-        pixel = "int8" if described.pixels_are_int8 else "uint8"
+        told = json.loads(described.contract)
+        shape = tuple(told["input_shape"])
+        pixel, score = (
+            "int8" if is_int8 else "uint8" for is_int8 in (described.pixels_are_int8, described.scores_are_int8)
+        )
         self.input = Quantized(shape, pixel, described.input_scale, described.input_zero_point)
-        self.output = Quantized((1, classes), "int8", described.output_scale, described.output_zero_point)
+        self.output = Quantized((1, classes), score, described.output_scale, described.output_zero_point)
+        self.calibration: tuple[float, float] = (told["temperature"], told["floor"])
+        self._told: dict[str, Any] = told["contract"]
         label = loaded[f"{name}_label"]
         label.restype = ctypes.c_char_p
         self.labels = [label(number).decode() for number in range(classes)] if label(0) else []
@@ -81,6 +92,20 @@ class Library:
         """Compute the scores of the image at one address and write them to another."""
         if self._predict(pixels, self._arena, self._size, scores):
             raise ModelError("libmodel.so: the call is refused; make it again: edgecnn build")
+
+    def contract(self) -> Contract:
+        """Return the input contract that the library was made with; its labels are "0", "1", ... where it has none."""
+        from edgecnn.device.contract import from_dict
+
+        return from_dict({**self._told, "labels": self.labels or [str(n) for n in range(max(2, self.output.shape[1]))]})
+
+    def scores(self, pixels: bytes) -> list[int]:
+        """Return the stored scores of one image, given as the bytes of its stored pixels."""
+        assert len(pixels) == prod(self.input.shape)
+        given = ctypes.create_string_buffer(pixels, len(pixels))
+        made = ((ctypes.c_int8 if self.output.dtype == "int8" else ctypes.c_uint8) * self.output.shape[1])()
+        self.run(ctypes.c_void_p(ctypes.addressof(given)), ctypes.c_void_p(ctypes.addressof(made)))
+        return list(made)
 
 
 def library_of(model: Path, *, asked: bool, library: Path | None = None) -> Path | None:
@@ -117,6 +142,5 @@ def tried() -> None:
         library = Library(path)
     except ModelError as error:
         sys.exit(str(error).replace(f"{path}: ", ""))
-    pixels, scores = (ctypes.create_string_buffer(math.prod(end.shape)) for end in (library.input, library.output))
-    library.run(*(ctypes.c_void_p(ctypes.addressof(room)) for room in (pixels, scores)))
+    library.scores(bytes(prod(library.input.shape)))
     sys.stdout.write(library.version)

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecnn.device.contract import Quantized
+from edgecnn.device.contract import Contract, Quantized
 from edgecnn.device.errors import DeviceError, ModelError, RuntimeMissingError
 from edgecnn.device.files import C_LIBRARY, external_data, one_line, read_model, vouched_for
 from edgecnn.device.modelfiles.external import external_files
@@ -30,6 +30,7 @@ from edgecnn.device.modelfiles.tflite import refusal_of
 from edgecnn.device.runtimes.ladder import LADDER, installed, works
 from edgecnn.device.runtimes.library import Library, library_of
 from edgecnn.device.runtimes.quiet import quiet
+from edgecnn.device.runtimes.tflite_axes import with_valid_axes
 
 Arrays = list[NDArray[Any]]
 Invoke = Callable[[Arrays], Arrays]
@@ -54,8 +55,9 @@ class TensorSpec:
 class LoadedModel:
     """A model ready to run: `invoke` takes an array per input, of its shape and dtype, and returns one per output.
 
-    It may be called from several threads; the arrays that it returns are the caller's own.
-    `labels` are the names of the classes where the model itself has them: a C library.
+    It may be called from several threads; the arrays that it returns are the caller's own. `labels` are the names of
+    the classes, `contract` and `calibration` (temperature, floor) the rest of what there is to know, where the model
+    itself says it: a C library.
     """
 
     path: Path
@@ -64,6 +66,8 @@ class LoadedModel:
     outputs: list[TensorSpec]
     invoke: Invoke
     labels: tuple[str, ...] = ()
+    contract: Contract | None = None
+    calibration: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -146,7 +150,8 @@ def _load_library(path: Path, found: Path, shape: Sequence[int] | None) -> Loade
             library.run(*places)
             return [scores.copy()]
 
-    return LoadedModel(path, C_LIBRARY, [given], [made], invoke, tuple(library.labels))
+    told = library.contract(), library.calibration
+    return LoadedModel(path, C_LIBRARY, [given], [made], invoke, tuple(library.labels), *told)
 
 
 def pick(path: Path, runtime: str | None = None) -> str:
@@ -252,7 +257,7 @@ def _load_tflite_runtime(content: bytes, threads: int, shape: Sequence[int] | No
 
 
 def _from_interpreter(interpreter_class: Any, content: bytes, threads: int, shape: Sequence[int] | None) -> Loaded:
-    interpreter = interpreter_class(model_content=content, num_threads=threads)
+    interpreter = interpreter_class(model_content=with_valid_axes(content), num_threads=threads)
     declared = [_tflite_spec(d) for d in interpreter.get_input_details()]
     if shape is not None:
         check_shape(declared[0], shape)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecnn.device.contract import DIGIT, Contract
+from edgecnn.device.contract import DIGIT, PROBABILITIES, Contract, Quantized, real_values
 from edgecnn.device.errors import ModelError
 from edgecnn.device.preprocessing.digit import SIDE
 from edgecnn.device.preprocessing.quantiles import median
@@ -26,6 +26,9 @@ Floats = NDArray[np.float32]
 _SMALL = 0.7  # of the usual height; of the digits of one hand few are as low
 _FEW = 8  # marks
 _NUMBERS = ("temperature", "floor", "least_probability", "least_typicality")
+_STEPS = 256  # that an integer of 8 bits can be
+_NEVER_SEEN = 1e-30  # what a probability of 0 is taken for, where there is no floor
+_LEAST_LOG = -700.0  # of a weight, so that none is 0 and a sum of them never is
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,48 @@ def calibrated(probabilities: Floats, decision: Decision) -> Floats:
     logs = np.log(np.maximum(probabilities, max(decision.floor, 1e-30))).astype(np.float64) / decision.temperature
     powers = np.exp(logs - logs.max(axis=1, keepdims=True))
     own: Floats = (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
+    return own
+
+
+@dataclass(frozen=True)
+class StepWeights:
+    """What each stored score of 8 bits weighs: a class has the probability of its weight's share in all weights.
+
+    `weights` is float64 [256], by the stored score minus the least of its type; where it `is_relative`, the score is
+    counted from the row's largest, which is taken for the largest of the type. The C has the same table and forms the
+    same sum, so that both show the same float32.
+    """
+
+    weights: NDArray[np.float64]
+    is_relative: bool
+
+
+def step_weights(spec: Quantized, *, scores: str, temperature: float, floor: float) -> StepWeights | None:
+    """Return what the stored scores of an output weigh at a temperature: what `calibrated` computes, as a table.
+
+    Of logits it is their softmax. None where there is no table: for probabilities that are shown as they are
+    (temperature 1, floor 0), and for a type of more than 8 bits.
+    """
+    dtype = np.dtype(spec.dtype)
+    if dtype.itemsize != 1 or (scores == PROBABILITIES and temperature == 1 and not floor):
+        return None
+    if scores == PROBABILITIES:
+        stored = (np.arange(_STEPS) + np.iinfo(dtype).min).astype(dtype)
+        own = real_values(stored, spec).astype(np.float64)
+        logs = np.log(np.maximum(own, max(floor, _NEVER_SEEN))) / temperature
+        return StepWeights(np.exp(np.maximum(logs, _LEAST_LOG)), is_relative=False)
+    below = np.arange(1 - _STEPS, 1) * (spec.scale or 1.0)
+    return StepWeights(np.exp(below / temperature), is_relative=True)
+
+
+def weighted(steps: StepWeights, raw: NDArray[Any]) -> Floats:
+    """Return the class probabilities, float32 [N, classes], of stored scores int8 or uint8 [N, classes]."""
+    places = raw.astype(np.intp) - np.iinfo(raw.dtype).min
+    if steps.is_relative:
+        places += _STEPS - 1 - places.max(axis=1, keepdims=True)
+    weights = steps.weights[places]
+    total = np.cumsum(weights, axis=1)[:, -1:]  # one after the other, as the C adds; `sum` would add in pairs
+    own: Floats = (weights / total).astype(np.float32)
     return own
 
 

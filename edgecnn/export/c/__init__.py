@@ -12,8 +12,10 @@ from collections.abc import Mapping, Sequence
 from hashlib import sha256
 
 from edgecnn import __version__
+from edgecnn.device.contract import Contract
 from edgecnn.errors import ConfigError, unknown
 from edgecnn.export.c import network, text
+from edgecnn.export.c.ends import UNCALIBRATED, Calibration, Ends, settled
 from edgecnn.export.c.plan import KERNELS, plan
 from edgecnn.inspect import graph_of
 
@@ -28,18 +30,24 @@ def to_c(
     name: str = "model",
     kernel: str = "auto",
     labels: Sequence[str] = (),
+    contract: Contract | None = None,
+    calibration: Calibration | None = None,
     facts: Mapping[str, str] | None = None,
     where: str = "model",
 ) -> dict[str, str]:
-    """Return {"model.h": ..., "model.c": ...} for a full-integer .tflite file with int8 output.
+    """Return {"model.h": ..., "model.c": ...} for a full-integer .tflite file with int8 or uint8 output.
 
     `name` begins every public name, `kernel` is that of convolutions and dense layers: dense, sparse or auto (by their
-    zeros). `facts` are lines for the head of model.h. The same arguments give the same bytes. Raises `ConfigError` for
-    an unknown kernel or a name that is none in C, `ArtifactError`, naming `where` and the layer, for what there is no
-    kernel for.
+    zeros). `contract` says what it takes and gives, the types aside, which the file says; without one it is assumed,
+    with `labels` if these are known. `calibration` is temperature and floor. `facts` are lines for the head of model.h.
+    The same arguments give the same bytes. Raises `ConfigError` for an unknown kernel or a name that is none in C, and
+    `ArtifactError`, naming `where` and the layer, for what there is no kernel for, or for a contract that does not fit.
     """
     check_options(name=name, kernel=kernel)
     read = network.read(graph_of(content, where=where), where=where)
+    taken = settled(contract, read, labels, where=where)
+    known = labels if contract is None else contract.labels
+    ends = Ends(name, read, taken, calibration or UNCALIBRATED, known)
     made = plan(read, kernel=kernel, where=where)
     pieces = text.pieces(made, where=where)
     digest = sha256(content).hexdigest()
@@ -50,8 +58,8 @@ def to_c(
         "constants": f"{sum(piece.constant_bytes for piece in pieces):,} bytes of weights, biases and scales",
     }
     return {
-        "model.h": text.header(read, made, name=name, title=title, facts=head),
-        "model.c": text.source(read, made, pieces, name=name, title=title, version=digest, labels=labels),
+        "model.h": text.header(read, made, ends, title=title, facts=head),
+        "model.c": text.source(read, made, pieces, ends, title=title, version=digest),
     }
 
 

@@ -1,7 +1,7 @@
 """An int8 .tflite graph as the few kinds of layer that there are kernels for, with the numbers they compute with.
 
 Activations are held as uint8, the int8 value and 128 (`zero`, `low` and `high` are so too), which makes a reshape and
-the usual QUANTIZE of uint8 pixels no work at all: they become views of the tensor they start from.
+the usual QUANTIZE of uint8 pixels, or to uint8 scores, no work at all: they become views of the tensor they start from.
 """
 
 from __future__ import annotations
@@ -22,6 +22,10 @@ Shape = tuple[int, int, int]  # height, width, channels
 _SAME = 0  # of the schema's Padding; VALID is 1
 _ADDITION_BITS = 20  # as in add.c
 _SUM_LIMIT = 2**31
+_OPEN = -1  # a size that the file leaves open; C computes one image at a time, so that an open batch is 1
+_PIXEL_TYPES = ("UINT8", "INT8")  # of the input, and of the scores
+# What they make of sizes alone goes into the shape of a RESHAPE, which its output states already.
+_ABOUT_SIZES = ("SHAPE", "STRIDED_SLICE", "PACK", "GATHER", "CONCATENATION", "REDUCE_PROD", "MUL", "CAST")
 
 
 @dataclass(frozen=True)
@@ -124,12 +128,17 @@ class Softmax(Layer):
 
 @dataclass(frozen=True)
 class Network:
-    """The layers in the order in which they run, and what is behind the views: `tensors[view.tensor]`."""
+    """The layers in the order in which they run, and what is behind the views: `tensors[view.tensor]`.
+
+    `given` and `made` are the file's own input and output, which may be views of tensors with other zero points.
+    """
 
     tensors: tuple[Tensor, ...]
     layers: tuple[Layer, ...]
     input: View
     output: View
+    given: Tensor
+    made: Tensor
 
     def zero(self, view: View) -> int:
         """Return the zero point of a tensor as it is held."""
@@ -142,16 +151,18 @@ def held_zero(tensor: Tensor) -> int:
 
 
 def read(graph: Graph, *, where: str) -> Network:
-    """Return the layers of a full-integer graph with one input and one output, batch 1.
+    """Return the layers of a full-integer graph with one input and one output, batch 1 or open.
 
     Raises `ArtifactError`, naming `where` and the layer, for an operator, option, shape or type that there is no
     kernel for.
     """
-    views = {graph.inputs[0]: _end(graph, graph.inputs, ("UINT8", "INT8"), f"{where}: input")}
-    output = _end(graph, graph.outputs, ("INT8",), f"{where}: output")
+    views = {graph.inputs[0]: _end(graph, graph.inputs, f"{where}: input")}
+    output = _end(graph, graph.outputs, f"{where}: output")
     layers: list[Layer] = []
     for number, operator in enumerate(graph.operators, start=1):
         op = _Op(graph, operator, f"{where}: layer {number}", views)
+        if operator.kind in _ABOUT_SIZES and op.output.dtype == "INT32":
+            continue
         views[operator.outputs[0]] = op.view_of_output()
         made = _reader(op)(op)
         if isinstance(made, View):
@@ -159,7 +170,14 @@ def read(graph: Graph, *, where: str) -> Network:
         else:
             layers.append(made)
     made_last = replace(views[graph.outputs[0]], shape=output.shape)
-    return Network(graph.tensors, _pooled(layers, made_last), views[graph.inputs[0]], made_last)
+    return Network(
+        tensors=graph.tensors,
+        layers=_pooled(layers, made_last),
+        input=views[graph.inputs[0]],
+        output=made_last,
+        given=graph.tensors[graph.inputs[0]],
+        made=graph.tensors[graph.outputs[0]],
+    )
 
 
 @dataclass(frozen=True)
@@ -203,7 +221,10 @@ class _Op:
     def shape(self, tensor: Tensor) -> Shape:
         shape = _shape(tensor)
         if shape is None:
-            self.refuse(f"shape {list(tensor.shape)}", "[1, height, width, channels] or [1, units], all sizes known")
+            self.refuse(
+                f"shape {list(tensor.shape)}",
+                "[1, height, width, channels] or [1, units], all sizes known but that of the batch",
+            )
         return shape
 
     def constant(self, place: int, dtype: str) -> Tensor:
@@ -222,19 +243,31 @@ class _Op:
         return found[0] + 128, found[1] + 128
 
 
-def _end(graph: Graph, ends: tuple[int, ...], dtypes: tuple[str, ...], place: str) -> View:
+def _end(graph: Graph, ends: tuple[int, ...], place: str) -> View:
+    """Return the input or the output; raises `ArtifactError`, with what helps, for what is none of C."""
     tensor = graph.tensors[ends[0]]
     shape = _shape(tensor)
-    if len(ends) != 1 or tensor.dtype not in dtypes or len(tensor.scale) != 1 or shape is None:
-        raise ArtifactError(
-            f"{place}: got {len(ends)} of {tensor.dtype} {list(tensor.shape)}; expected one, {' or '.join(dtypes)} "
-            "with one scale and all sizes known; export with --scheme int8"
+    if len(ends) != 1:
+        expected, remedy = "one", "give a model of one input and one output"
+    elif tensor.dtype not in _PIXEL_TYPES or len(tensor.scale) != 1:
+        expected = f"{' or '.join(_PIXEL_TYPES)} with one scale"
+        remedy = (
+            "make its Keras model one: edgecnn export MODEL.keras --scheme int8 (the converter of TensorFlow: "
+            "inference_input_type and inference_output_type tf.int8)"
         )
-    return View(ends[0], shape)
+    elif shape is None:
+        expected = "[1, height, width, channels] or [1, units], all sizes known but that of the batch"
+        remedy = "give the Keras model an Input with all sizes, as keras.Input((96, 96, 3)), and convert it again"
+    else:
+        return View(ends[0], shape)
+    raise ArtifactError(
+        f"{place}: got {len(ends)} of {tensor.dtype} {list(tensor.shape)}; expected {expected}; {remedy}"
+    )
 
 
 def _shape(tensor: Tensor) -> Shape | None:
-    if len(tensor.shape) not in (2, 3, 4) or tensor.shape[0] != 1 or min(tensor.shape) < 1:
+    """Return a tensor's height, width and channels; None where it is none of one image, or a size is open."""
+    if len(tensor.shape) not in (2, 3, 4) or tensor.shape[0] not in (1, _OPEN) or min(tensor.shape[1:]) < 1:
         return None
     height, width, channels = (1, 1, *tensor.shape[1:])[-3:]
     return height, width, channels
@@ -246,11 +279,20 @@ def _reader(op: _Op) -> Callable[[_Op], Layer | View]:
         op.refuse("no kernel", f"one of {', '.join(_READERS)}")
     if kind == "QUANTIZE":
         return _READERS[kind]
-    activations = [op.graph.tensors[i] for i in op.operator.inputs if i >= 0 and op.graph.tensors[i].data is None]
-    for tensor in (*activations, op.output):
-        if tensor.dtype != "INT8" or len(tensor.scale) != 1:
-            op.refuse(f"{tensor.name} is {tensor.dtype} with {len(tensor.scale)} scales", "INT8 with one")
+    known = _PIXEL_TYPES if kind in _OF_ANY_TYPE else ("INT8",)
+    for tensor in (*_activations(op), op.output):
+        if tensor.dtype not in known or len(tensor.scale) != 1:
+            op.refuse(
+                f"{tensor.name} is {tensor.dtype} with {len(tensor.scale)} scales", f"{' or '.join(known)} with one"
+            )
     return _READERS[kind]
+
+
+def _activations(op: _Op) -> list[Tensor]:
+    """Return the inputs of an operator that layers before it made."""
+    inputs = [op.graph.tensors[i] for i in op.operator.inputs if i >= 0]
+    is_reshape = _READERS[op.operator.kind] is _reshape  # its other inputs are sizes, which may be computed
+    return inputs[:1] if is_reshape else [tensor for tensor in inputs if tensor.data is None]
 
 
 def _convolution(op: _Op) -> Layer:
@@ -433,12 +475,15 @@ def _quantize(op: _Op) -> Layer | View:
 
 
 def _reshape(op: _Op) -> View:
-    return replace(op.view(0), shape=op.views[op.operator.outputs[0]].shape)
+    view, shape = op.view(0), op.views[op.operator.outputs[0]].shape
+    if prod(view.shape) != prod(shape):  # an open size is then none of the batch
+        op.refuse(f"{list(op.tensor(0).shape)} becomes {list(op.output.shape)}", "as many values of each image")
+    return replace(view, shape=shape)
 
 
 def _softmax(op: _Op) -> Layer:
     if _scale_of(op.output) != (np.float32(1 / 256), 0):
-        op.refuse("another scale than 1/256 and zero point than -128", "these")
+        op.refuse("another scale than 1/256, or another zero point than the least value", "these")
     beta = float(op.operator.options.get("beta", 1.0))
     m, shift, least = fixedpoint.softmax(beta, float(op.tensor(0).scale[0]))
     return Softmax(
@@ -489,6 +534,9 @@ _READERS: dict[str, Callable[[_Op], Layer | View]] = {
     "MEAN": _mean,
     "ADD": _addition,
     "RESHAPE": _reshape,
+    "EXPAND_DIMS": _reshape,
+    "SQUEEZE": _reshape,
     "QUANTIZE": _quantize,
     "SOFTMAX": _softmax,
 }
+_OF_ANY_TYPE = ("RESHAPE", "EXPAND_DIMS", "SQUEEZE", "SOFTMAX")  # they compute the same of uint8 as of int8

@@ -5,23 +5,22 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from math import prod
-from string import Template
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgecnn.errors import ArtifactError
+from edgecnn.export.c.ends import Ends
 from edgecnn.export.c.network import Addition, Convolution, Mean, Network, Pooling, Requantization, Softmax
 from edgecnn.export.c.plan import Buffer, Plan, Step, columns_of, is_whole, most_taps, padding_of, sums_of
 from edgecnn.export.c.weights import QUAD, in_quads
+from edgecnn.export.c.writing import comment, facts_in_comment, numbers, resource, template, wrapped
 from edgecnn.export.sparse import encode
 
 ARENA_ALIGNMENT = 4
 STACK_BYTES = 2048
-_WIDTH = 120
 _WIDE, _MOST = ("multiplier", "steps"), 0xFFFF  # fields of 32 bits, and what the others hold
 _ORDER = (
     "fixedpoint", "transfer", "vectors", "convolution", "dense", "sparse", "depthwise", "pooling", "max_pool",
@@ -62,56 +61,37 @@ def pieces(made: Plan, *, where: str) -> list[Piece]:
     return [_piece(step, number, where) for number, step in enumerate(made.steps, start=1)]
 
 
-def header(network: Network, made: Plan, *, name: str, title: str, facts: Mapping[str, str]) -> str:
-    """Return model.h; `facts` are printed in its head, one a line."""
-    height, width, channels = network.input.shape
-    return _template("model.h").substitute(
-        _names(network, name),
-        title=_comment(title),
-        facts="\n".join(f" * {key}: {_comment(fact)}" for key, fact in facts.items()),
+def header(network: Network, made: Plan, ends: Ends, *, title: str, facts: Mapping[str, str]) -> str:
+    """Return model.h; `facts` are printed in its head, one a line, and then what the ends are."""
+    return template("model.h").substitute(
+        ends.in_header,
+        title=comment(title),
+        facts=facts_in_comment({**facts, **ends.facts}),
         arena_bytes=made.arena_bytes,
         arena_alignment=ARENA_ALIGNMENT,
-        height=height,
-        width=width,
-        channels=channels,
         scores=prod(network.output.shape),
         input_bytes=prod(network.input.shape),
         stack_bytes=STACK_BYTES,
     )
 
 
-def source(
-    network: Network, made: Plan, pieces: Sequence[Piece], *, name: str, title: str, version: str, labels: Sequence[str]
-) -> str:
+def source(network: Network, made: Plan, pieces: Sequence[Piece], ends: Ends, *, title: str, version: str) -> str:
     """Return model.c."""
     used = {"fixedpoint", "transfer", *(piece.file for piece in pieces)}
     used |= {need for file in used for need in _NEEDS.get(file, ())}
-    return _template("model.c").substitute(
-        _names(network, name),
-        title=_comment(title),
-        kernels="\n".join(_resource(f"{file}.c") for file in _ORDER if file in used).strip(),
+    return template("model.c").substitute(
+        ends.in_source,
+        title=comment(title),
+        kernels="\n".join(resource(f"{file}.c") for file in _ORDER if file in used).strip(),
         data="\n\n".join(piece.data for piece in pieces),
         version=version,
-        input_values=_tensor_values(network, network.input.tensor, network.input.shape),
-        output_values=_tensor_values(network, network.output.tensor, network.output.shape),
-        labels=_labels(labels),
         calls=textwrap.indent("\n".join(_calls(network, made, pieces)), "    "),
     )
 
 
-def _names(network: Network, name: str) -> dict[str, str]:
-    dtype = network.tensors[network.input.tensor].dtype
-    return {
-        "name": name,
-        "NAME": name.upper(),
-        "pixel_type": "uint8_t" if dtype == "UINT8" else "int8_t",
-        "pixels": "uint8 pixels" if dtype == "UINT8" else "pixels quantized to int8",
-    }
-
-
 def _calls(network: Network, made: Plan, pieces: Sequence[Piece]) -> list[str]:
     """Return the body of predict, a line a call."""
-    is_int8 = network.tensors[network.input.tensor].dtype == "INT8"
+    is_int8, are_int8 = (tensor.dtype == "INT8" for tensor in (network.given, network.made))
     height, width, channels = made.input.shape
     row = width * channels
     into, last = made.input, made.output
@@ -121,9 +101,8 @@ def _calls(network: Network, made: Plan, pieces: Sequence[Piece]) -> list[str]:
     lines = [*_filled(into), f"transfer({pixels}, {row}, a + {into.origin}, {into.row}, {height}, {row}, {flip});"]
     for step, piece in zip(made.steps, pieces, strict=True):
         lines += [*_filled(step.target), piece.call]
-    lines.append(
-        f"transfer(a + {last.origin}, {last.row}, (uint8_t *)scores, {outputs}, {last.shape[0]}, {outputs}, 0x80);"
-    )
+    scores, flip = ("(uint8_t *)scores", "0x80") if are_int8 else ("scores", "0")
+    lines.append(f"transfer(a + {last.origin}, {last.row}, {scores}, {outputs}, {last.shape[0]}, {outputs}, {flip});")
     return lines
 
 
@@ -376,7 +355,7 @@ def _made(file: str, step: Step, arrays: Sequence[Array], struct: str, call: str
     layer = step.layer
     before, after = ("x".join(map(str, view.shape)) for view in (layer.sources[0], layer.target))
     kernel = f", {step.kernel}" if step.kernel else ""
-    head = f"/* {_comment(layer.label)}: {before} to {after}{kernel} */"
+    head = f"/* {comment(layer.label)}: {before} to {after}{kernel} */"
     data = "\n".join((head, *_constants(arrays), struct))
     return Piece(file, data, sum(a.values.nbytes for a in arrays if a.only_if[:14] != "defined(INPUTS"), call)
 
@@ -397,11 +376,7 @@ def _fields(fields: Mapping[str, Any], name: str, where: str, indent: int) -> st
         if isinstance(value, int) and key not in _WIDE and value > _MOST:
             raise ArtifactError(f"{where}: {name}: {key} is {value:,}; the kernels in C take at most {_MOST:,}")
         plain.append(f".{key}\0=\0{value},")
-    return "\n".join((*blocks, *(line.replace("\0", " ") for line in _wrapped(" ".join(plain), indent))))
-
-
-def _wrapped(text: str, indent: int) -> list[str]:
-    return textwrap.wrap(text, _WIDTH, initial_indent=" " * indent, subsequent_indent=" " * indent)
+    return "\n".join((*blocks, *(line.replace("\0", " ") for line in wrapped(" ".join(plain), indent))))
 
 
 def _constants(arrays: Sequence[Array]) -> list[str]:
@@ -413,51 +388,13 @@ def _constants(arrays: Sequence[Array]) -> list[str]:
 
 
 def _array(array: Array) -> str:
-    lines = f"SHARED {array.kind} {array.name}[{array.values.size}] = {{", *_numbers(array.values), "};"
+    lines = (
+        f"SHARED {array.kind} {array.name}[{array.values.size}] = {{",
+        *numbers(array.values.ravel().tolist(), 4),
+        "};",
+    )
     return "\n".join(_guarded(array, *lines))
 
 
 def _guarded(array: Array, *lines: str) -> Sequence[str]:
     return [f"#if {array.only_if}", *lines, "#endif"] if array.only_if else lines
-
-
-def _numbers(values: NDArray[Any]) -> list[str]:
-    return _wrapped(", ".join(_number(int(v)) for v in values.ravel()), 4)
-
-
-def _number(value: int) -> str:
-    return str(value) if value != -(2**31) else "INT32_MIN"  # -2147483648 is the negative of what no int32 holds
-
-
-def _tensor_values(network: Network, tensor: int, shape: Sequence[int]) -> str:
-    scale, zero_point = network.tensors[tensor].scale[0], int(network.tensors[tensor].zero_point[0])
-    return f"{', '.join(map(str, shape))}, {float(scale):.9e}f, {zero_point}"
-
-
-def _labels(labels: Sequence[str]) -> str:
-    if not labels:
-        return '    (void)number;\n    return "";'
-    table = ", ".join(_string(label) for label in labels)
-    return (
-        f"    static const char *const labels[] = {{{table}}};\n"
-        f'    return number >= 0 && number < {len(labels)} ? labels[number] : "";'
-    )
-
-
-def _string(text: str) -> str:
-    """Return a C string literal of a text in UTF-8, whatever is in it."""
-    plain = set(range(0x20, 0x7F)) - {ord(c) for c in '"\\?'}
-    return '"' + "".join(chr(b) if b in plain else f"\\{b:03o}" for b in text.encode()) + '"'
-
-
-def _comment(text: str) -> str:
-    """Return a text that can stand in a comment, on one line."""
-    return " ".join(text.split()).replace("*/", "* /").replace("/*", "/ *").encode("ascii", "replace").decode()
-
-
-def _template(name: str) -> Template:
-    return Template(_resource(f"{name}.txt"))
-
-
-def _resource(name: str) -> str:
-    return (files(__package__) / name).read_text()
