@@ -19,7 +19,7 @@ from edgecnn import artifact
 from edgecnn.data import digits
 from edgecnn.device import Predictor
 from edgecnn.device.contract import FEATURES, Contract
-from edgecnn.device.preprocessing.digit import canonical_levels
+from edgecnn.device.preprocessing.canonical import canonical
 from edgecnn.export.c import to_c
 from edgecnn.native import compiled, golden
 from edgecnn.pipeline import build
@@ -172,7 +172,7 @@ def digits_in_many_forms() -> list[np.ndarray]:
 
 def test_python_and_the_program_show_the_same_of_the_released_model(released: Path, tmp_path: Path) -> None:
     """To the digit that is printed; and to the last bit what the library gives for scores that are the same."""
-    pictures = [p for p in digits_in_many_forms() if canonical_levels(p.tobytes()) is not None]
+    pictures = [p for p in digits_in_many_forms() if canonical(p) is not None]
     assert len(pictures) >= 48
     files = [tmp_path / f"{number}.pgm" for number in range(len(pictures))]
     for file, picture in zip(files, pictures, strict=True):
@@ -260,13 +260,13 @@ def test_what_is_a_digit_of_mnist_is_decided_as_in_python(
     pixels[top : top + 16, left : left + 16] = np.maximum(ink, gray)
     picture = 255 - pixels if is_paper else pixels
     said = subprocess.run([mnist_check], input=picture.tobytes(), capture_output=True, check=True).stdout
-    levels = canonical_levels(picture.tobytes())
+    digit = canonical(picture)
     if picture.max() == picture.min():
         assert said[:1] == b"n", "no ink"
-    elif levels is None:
+    elif digit is None:
         assert said[:1] == b"i", "is no digit"
     else:
-        assert said == b"-" + levels
+        assert said == b"-" + digit.tobytes()
 
 
 PRINTS = """

@@ -255,7 +255,7 @@ def _bundled_model(asked: Asked) -> tuple[Path, str]:
     return path, path.parent.name
 
 
-def _c(asked: Asked, options: dict[str, str]) -> Path:
+def _c(asked: Asked, options: dict[str, Any]) -> Path:
     """Export to C, by way of the int8 .tflite file that it is made from."""
     from edgecnn import pipeline
     from edgecnn.cli import choose
@@ -267,7 +267,7 @@ def _c(asked: Asked, options: dict[str, str]) -> Path:
     return pipeline.export_c(path, out=path.with_name("c"), **options)
 
 
-def _c_of_file(asked: Asked, file: Path, options: dict[str, str]) -> Path:
+def _c_of_file(asked: Asked, file: Path, options: dict[str, Any]) -> Path:
     from edgecnn import pipeline
 
     _refuse_for_file(asked, "the file is int8 already")

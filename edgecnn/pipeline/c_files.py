@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from edgecnn import artifact, extras
 from edgecnn.artifact import Record
@@ -13,9 +13,6 @@ from edgecnn.device.resolution import NOTHING_SAID, Said, assumption_line
 from edgecnn.errors import ArtifactError
 from edgecnn.pipeline.contracts import of_file
 from edgecnn.pipeline.workspace import parent_hashes
-
-if TYPE_CHECKING:
-    pass  # numpy, which a light command does without
 
 
 def export_c(
