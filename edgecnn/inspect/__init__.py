@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgecnn import extras
-from edgecnn.artifact import read_bytes
+from edgecnn.artifact import parts_of, read_bytes
 from edgecnn.errors import ArtifactError
 from edgecnn.inspect.graph import Graph
 from edgecnn.inspect.layers import Constant, Layer, Operation, reading
@@ -19,6 +19,7 @@ __all__ = [
     "inspect_file",
     "kernels_of",
     "operations_of",
+    "whole",
 ]
 
 
@@ -30,7 +31,21 @@ def inspect_file(path: Path) -> list[Layer]:
         from edgecnn.inspect.keras import layers
 
         return layers(_tf.load_model(path))
-    return inspect_bytes(read_bytes(path), path.suffix, where=str(path))
+    return inspect_bytes(whole(path), path.suffix, where=str(path))
+
+
+def whole(path: Path) -> bytes:
+    """Return the content of a model file; of an .onnx file whose weights lie in others beside it, with them in it.
+
+    Raises `ArtifactError` where one of the files is absent, empty or unreadable.
+    """
+    if len(parts_of(path)) == 1:
+        return read_bytes(path)
+    extras.require("train", needed_by=f"inspect {path}", modules=("onnx",))
+    from edgecnn.inspect.onnx import with_weights
+
+    with reading(str(path)):
+        return with_weights(path)
 
 
 def operations_of(content: bytes, suffix: str, *, where: str = "model") -> list[Operation]:

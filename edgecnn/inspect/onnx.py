@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from onnx import ValueInfoProto, helper, load_model_from_string, numpy_helper, shape_inference
+from onnx import ValueInfoProto, helper, load, load_model_from_string, numpy_helper, shape_inference
 from onnx.checker import ValidationError
 
+from edgecnn.device.modelfiles.external import external_files
 from edgecnn.inspect.layers import Constant, Layer, Operation, UnreadError, along, counts, has_open_size, positions
 
 
@@ -81,6 +83,11 @@ def operations(content: bytes) -> list[Operation]:
         for node in graph.node
         if node.op_type not in _HIDDEN
     ]
+
+
+def with_weights(path: Path) -> bytes:
+    """Return the content of an .onnx file with the weights in it that lie in files beside it."""
+    return bytes(load(path).SerializeToString())
 
 
 def exposed(content: bytes, outputs: Sequence[str]) -> bytes:
@@ -203,6 +210,9 @@ def _array(initializer: Any) -> Any:
 
 def _parsed(content: bytes) -> Any:
     from google.protobuf.message import DecodeError
+
+    if external_files(content):  # which would be looked up in the current folder
+        raise ValueError("some of its weights are in other files; save it with all of them in it")
 
     try:
         model = load_model_from_string(content)

@@ -95,7 +95,7 @@ def _recorded(model: Path, contract: Contract, images: Images | None) -> Record:
     from edgecnn import inspect
     from edgecnn.pipeline.workspace import described
 
-    content = artifact.read_bytes(model)
+    contents = [artifact.read_bytes(part) for part in artifact.parts_of(model)]
     layers = inspect.inspect_file(model)
     return Record(
         stage="adopt",
@@ -103,8 +103,8 @@ def _recorded(model: Path, contract: Contract, images: Images | None) -> Record:
         scheme=_scheme_of(model, contract),
         artifact=model.name,
         sha256=artifact.identity(model),
-        size_bytes=len(content),
-        gzip_bytes=artifact.gzip_size(content),
+        size_bytes=sum(map(len, contents)),
+        gzip_bytes=sum(map(artifact.gzip_size, contents)),
         parents={},
         parameters=sum(layer.parameters for layer in layers),
         nonzero_parameters=sum(layer.nonzero_parameters for layer in layers),
@@ -118,13 +118,13 @@ def _recorded(model: Path, contract: Contract, images: Images | None) -> Record:
 
 def _scheme_of(model: Path, contract: Contract) -> str:
     """Return the numeric format of a file by its input, or, of a float input, by its kernels."""
-    from edgecnn.inspect import kernels_of
+    from edgecnn.inspect import kernels_of, whole
 
     if contract.input.dtype in _SCHEMES:
         return _SCHEMES[contract.input.dtype]
     if model.suffix in KERAS:
         return "float32"
-    stored = {kernel.stored.dtype.name for kernel in kernels_of(artifact.read_bytes(model), model.suffix)}
+    stored = {kernel.stored.dtype.name for kernel in kernels_of(whole(model), model.suffix)}
     if stored & {"int8", "uint8"}:
         return "int8" if model.suffix == ".onnx" else "dynamic"
     return "float16" if "float16" in stored else "float32"

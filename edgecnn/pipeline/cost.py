@@ -163,11 +163,12 @@ def sparse_bytes(content: bytes, suffix: str) -> int | None:
 
 def _trusted(model: Path) -> bytes:
     """Return the file's content; one that no record vouches for is first run in a child process."""
-    content = artifact.read_bytes(model)
+    from edgecnn.inspect import whole
+
     if artifact.record_path(model).exists():
         artifact.checked(model)
     if model.suffix in artifact.EXPORT_SUFFIXES:
         from edgecnn.device.runtimes import loader as runtimes
 
         runtimes.load(model)  # refuses a damaged file in a child process before anything here parses it
-    return content
+    return whole(model)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from edgecnn import artifact
+from edgecnn import artifact, inspect
 from edgecnn.artifact import Record
 from edgecnn.device.resolution import assumption_line
 from edgecnn.pipeline import parity
@@ -29,7 +29,7 @@ def row(
     place: Place,
 ) -> dict[str, Any]:
     """Return the figures of one model in one runtime; null for what does not apply or could not be measured."""
-    content = artifact.read_bytes(m.model)
+    content, parts = inspect.whole(m.model), artifact.parts_of(m.model)
     in_c = library if isinstance(library, CLibrary) else None
     cost = cost_of(content, m.model.suffix)
     return {
@@ -43,8 +43,8 @@ def row(
         **_acceptance(m, record, data),
         "drop_pp": record and record.metrics.get("drop_pp"),
         **parity.parity_of(m, reference),
-        "sha256": artifact.sha256(content),
-        "size_bytes": len(content),
+        "sha256": artifact.identity(m.model),
+        "size_bytes": sum(part.stat().st_size for part in parts),
         "gzip_bytes": artifact.gzip_size(content),
         "sparse_bytes": sparse_bytes(content, m.model.suffix),
         "parameters": record.parameters if record else cost["parameters"],
