@@ -12,6 +12,7 @@ from edgecnn.artifact import Record, Run
 from edgecnn.config import RunConfig
 from edgecnn.config.settings import CALIBRATED
 from edgecnn.errors import ArtifactError, GateError
+from edgecnn.pipeline import gates
 from edgecnn.pipeline.conversion import AUTO, Target, converted, predictions
 from edgecnn.pipeline.deciding import decision
 from edgecnn.pipeline.sensitivity import float_layers
@@ -40,7 +41,8 @@ def export(work: Workspace, *, recipe: str, target: Target, check: Check | None 
     """Export one recipe's model into the run, unless `check` raises; return the path of the artifact.
 
     The artifact is run against its Keras parent on the validation split before its record is written. Raises
-    `GateError` when a model of integers loses more top-1 than the run's `max_drop_pp`.
+    `GateError` for what does not pass the gates of `pipeline.gates`, and when a model of integers loses more top-1 than
+    the run's `max_drop_pp`.
     """
     parent = work.run.model(recipe)
     if target.keep_float == AUTO:
@@ -116,14 +118,20 @@ def _export_to(
     path: Path, model: Any, parent: Path, recipe: str, target: Target, work: Workspace, check: Check | None
 ) -> None:
     """Convert, compare, and write artifact and record; nothing is written when the result is refused."""
-    from edgecnn import inspect
+    from edgecnn import _tf, inspect
 
     extras.require("train", _RUNTIME_EXTRAS[target.form], needed_by=f"export --format {target.form}")
+    where = f"export {recipe}/{path.name}"
+    reference = _tf.predict(model, work.data.validation.images)
+    gates.check_finite(model, reference, target, work)
+    gates.check_parent(reference, work, where=where, is_ours=artifact.record_path(parent).exists())
     content = converted(model, target, work)
+    gates.check_file(content, path.suffix, where=where)
     if check:
         check(content)
     _check_zeros(path, content, model, recipe)
-    given, metrics, probabilities = _compared(path, content, model, work)
+    given, metrics, probabilities = _compared(path, content, reference, work)
+    metrics |= gates.result(reference, probabilities, work, where=where)
     layers = inspect.inspect_bytes(content, path.suffix, where=str(path))
     record = Record(
         stage="export",
@@ -144,6 +152,7 @@ def _export_to(
         metrics=metrics,
     )
     _check_drop(record, work.config)
+    gates.check_chance(record)
     artifact.keep(path, content, replace(record, decision=decision(work, probabilities)))
 
 
@@ -162,19 +171,17 @@ def _check_zeros(path: Path, content: bytes, model: Any, recipe: str) -> None:
 
 
 def _compared(
-    path: Path, content: bytes, model: Any, work: Workspace
+    path: Path, content: bytes, reference: NDArray[np.float32], work: Workspace
 ) -> tuple[dict[str, Any], dict[str, Any], NDArray[np.float32]]:
-    """Run `content` in its runtime against its Keras parent on validation.
+    """Run `content` in its runtime on validation, where its Keras parent says `reference` [N, classes].
 
     Return the description of its input, metrics, and its class probabilities [N, classes].
     """
-    from edgecnn import _tf
     from edgecnn.bench.accuracy import accuracy_delta
     from edgecnn.bench.parity import compare
 
     validation = work.data.validation
     got, predictor = predictions(path.name, content, validation.images)
-    reference = _tf.predict(model, validation.images)
     delta = accuracy_delta(reference, got, validation.labels)
     parity = compare(reference, got)
     spec = predictor.input

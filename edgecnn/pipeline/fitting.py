@@ -14,6 +14,7 @@ from edgecnn.config.dicts import stated
 from edgecnn.config.names import arch_name
 from edgecnn.config.settings import Training
 from edgecnn.errors import ArtifactError, GateError
+from edgecnn.pipeline.gates import figures_on_validation
 from edgecnn.pipeline.workspace import Workspace, described_data, figures_of, is_complete, parent_hashes
 
 if TYPE_CHECKING:
@@ -135,6 +136,7 @@ def keep(
     if delta is not None:
         check_drop(recipe, delta, work, remedy=remedy)
     content = _tf.save_model(model, suffix=path.suffix)
+    probabilities = _tf.predict(model, work.data.validation.images)
     parameters, nonzero = _tf.weight_counts(model)
     record = Record(
         stage="train" if recipe in ("baseline", "teacher") else "compress",
@@ -152,7 +154,7 @@ def keep(
         data=described_data(work),
         labels=list(work.data.labels),
         input={"shape": [-1, *work.data.input_shape], "dtype": "float32", "range": [0, 1]},
-        metrics=_metrics(fitted, delta),
+        metrics=_metrics(fitted, delta, figures_on_validation(probabilities, work.data)),
     )
     artifact.keep(path, content, record)
     for checkpoint in path.parent.glob("checkpoint*.npz"):
@@ -169,12 +171,13 @@ def check_drop(recipe: str, delta: AccuracyDelta, work: Workspace, *, remedy: st
         )
 
 
-def _metrics(fitted: Fit, delta: AccuracyDelta | None) -> dict[str, Any]:
+def _metrics(fitted: Fit, delta: AccuracyDelta | None, balanced: dict[str, Any]) -> dict[str, Any]:
     best = fitted.history[fitted.best_epoch]
     metrics: dict[str, Any] = {
         "best_epoch": fitted.best_epoch,
         "validation_top1": best["val_accuracy"],
         "validation_loss": best["val_loss"],
+        **balanced,
     }
     if fitted.stopped:
         metrics["stopped"] = fitted.stopped

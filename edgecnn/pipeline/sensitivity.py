@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgecnn import extras
 from edgecnn.errors import ConfigError, GateError
+from edgecnn.pipeline import gates
 from edgecnn.pipeline.conversion import Target, converted, predictions, refuse_for_qat
 from edgecnn.pipeline.cost import COMPARED_IMAGES
 from edgecnn.pipeline.workspace import Workspace, calibration_images, recorded_model
@@ -114,12 +115,16 @@ def _measured(model: Any, target: Target, work: Workspace, *, spare: bool) -> li
 
 
 def _attempts(model: Any, target: Target, work: Workspace) -> Try:
-    """Return the function that exports `model` with layers in float and compares it with `model` on validation."""
+    """Return the function that exports `model` with layers in float and compares it with `model` on validation.
+
+    Raises `GateError` where `model` holds or says what is no number.
+    """
     from edgecnn import _tf
     from edgecnn.bench.accuracy import accuracy_delta
 
     validation = work.data.validation
     reference = _tf.predict(model, validation.images)
+    gates.check_finite(model, reference, target, work)
 
     def attempt(keep_float: Sequence[str]) -> tuple[bytes, AccuracyDelta]:
         content = converted(model, replace(target, keep_float=tuple(keep_float)), work)
