@@ -53,7 +53,7 @@ def contract_ratio() -> float:
 
     def by_hand() -> NDArray[np.float32]:
         (raw,) = model.invoke([table[image]])
-        return ((raw.astype(np.float64) - zero) * scale).astype(np.float32)  # type: ignore[no-any-return]
+        return ((raw.astype(np.float64) - zero) * scale).astype(np.float32)
 
     assert np.array_equal(by_hand(), classifier.probabilities(image))
     return paired_ratio(lambda: classifier.probabilities(image), by_hand)

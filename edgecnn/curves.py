@@ -62,13 +62,20 @@ def verdict(
     best_epoch: int | None = None,
     learning_rate: float | None = None,
     initializer: str | None = None,
+    at_chance: bool | None = None,
 ) -> Verdict:
     """Judge the epochs of a training, each with `loss`, `accuracy`, `val_loss` and `val_accuracy`.
 
     `best_epoch` is the one that was kept, counted from 0, -1 while none is; without it, that of the lowest validation
-    loss. Training figures are taken with dropout on, so a validation loss below the training loss is usual.
+    loss. Training figures are taken with dropout on, so a validation loss below the training loss is usual. `at_chance`
+    says whether what was kept reads the validation images no better than chance, by its balanced accuracy; None where
+    that was not measured: then top-1 is compared with that of a guess, whatever the share of the classes.
     """
-    failed = _diverged(history, learning_rate) or _short(history) or _dead(history, classes, learning_rate, initializer)
+    failed = (
+        _diverged(history, learning_rate)
+        or _short(history)
+        or _dead(history, classes, learning_rate, initializer, at_chance)
+    )
     if failed:
         return failed
     losses = [epoch["val_loss"] for epoch in history]
@@ -78,9 +85,9 @@ def verdict(
     return (
         _climbs(history, best)
         or _unfinished(history, best)  # while it still learns, the moving averages of batch normalization lag behind
-        or _lags(history, classes)
+        or _lags(history, classes, at_chance)
         or _by_heart(history)
-        or _underfits(history, best)
+        or _underfits(history, best, at_chance)
         or _fits(history, best)
     )
 
@@ -104,22 +111,33 @@ def _short(history: Epochs) -> Verdict | None:
     return Verdict("short", f"epochs: {len(history)}, too few to judge")
 
 
-def _dead(history: Epochs, classes: int, learning_rate: float | None, initializer: str | None) -> Verdict | None:
+def _dead(
+    history: Epochs, classes: int, learning_rate: float | None, initializer: str | None, at_chance: bool | None
+) -> Verdict | None:
     # Of both, for validation may be of averaged weights, which lag behind in the first epochs.
     top1 = max(max(epoch["accuracy"], epoch["val_accuracy"]) for epoch in history)
     chance = 1 / classes
     still_falling = history[-1]["loss"] < (1 - _FALLING) * history[-2]["loss"]
-    if still_falling or top1 >= _least_learned(classes):
+    # What reads the images it trains on, and no others, learned something.
+    learned = top1 >= _least_learned(classes) if at_chance is None else not at_chance or bool(_read(history))
+    if still_falling or learned:
         return None
     rate = "look at"
     if learning_rate is not None and not _LOW_RATE <= learning_rate <= _HIGH_RATE:
         rate = "lower" if learning_rate > _HIGH_RATE else "raise"
     return Verdict(
         "dead",
-        f"top-1 never left chance level in {len(history)} epochs ({top1:.1%} at best, {chance:.1%} by guessing)",
+        f"{_never_left(top1, classes)} {len(history)} epochs ({top1:.1%} at best, {chance:.1%} by guessing)",
         f"{rate} the learning rate{_it_is(learning_rate)}, then the initializers{_it_is(initializer)} and the labels",
         hopeless=True,
     )
+
+
+def _never_left(top1: float, classes: int) -> str:
+    """Return what was at chance level: where classes have unequal shares of the images, top-1 does not show it."""
+    if top1 < _least_learned(classes):
+        return "top-1 never left chance level in"
+    return "whatever top-1 says, the validation images are read at chance level after"
 
 
 def _it_is(value: float | str | None) -> str:
@@ -143,10 +161,11 @@ def _climbs(history: Epochs, best: int) -> Verdict | None:
     )
 
 
-def _lags(history: Epochs, classes: int) -> Verdict | None:
+def _lags(history: Epochs, classes: int, at_chance: bool | None) -> Verdict | None:
     """Return what it means that nothing of what is learned shows on the validation images at all."""
     read = _read(history)
-    if not read or history[-1]["val_accuracy"] >= _least_learned(classes):
+    shows = history[-1]["val_accuracy"] >= _least_learned(classes) if at_chance is None else not at_chance
+    if not read or shows:
         return None
     return Verdict(
         "unfinished",
@@ -188,13 +207,14 @@ def _unfinished(history: Epochs, best: int) -> Verdict | None:
     )
 
 
-def _underfits(history: Epochs, best: int) -> Verdict | None:
+def _underfits(history: Epochs, best: int, at_chance: bool | None) -> Verdict | None:
     seen = history[best]["accuracy"]
-    if seen >= _LOW_TOP1 or history[best]["val_accuracy"] >= _LOW_TOP1:
+    if not at_chance and (seen >= _LOW_TOP1 or history[best]["val_accuracy"] >= _LOW_TOP1):
         return None
+    chance = ", and the validation images at chance level: it gives few of the classes" if at_chance else ""
     return Verdict(
         "underfits",
-        f"even of the images it trains on it reads {seen:.1%}",
+        f"even of the images it trains on it reads {seen:.1%}{chance}",
         "take a larger network, less dropout, or more epochs at another learning rate",
     )
 

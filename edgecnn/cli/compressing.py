@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from edgecnn.cli.options import (
+    AllowChanceOption,
     ClustersOption,
     DataDirOption,
     MaxDropOption,
@@ -73,6 +74,7 @@ def quantize(
     ] = "ptq",
     recipe: StageRecipeOption = "baseline",
     max_drop: MaxDropOption = None,
+    allow_chance: AllowChanceOption = False,
     data: MovedOption = None,
     data_dir: DataDirOption = None,
 ) -> None:
@@ -86,7 +88,8 @@ def quantize(
     extras.require("train", "litert", needed_by="quantize")
     opened = choose.trained_run(run)
     choose.check_recipe(opened, recipe)
-    options: dict[str, Any] = {"max_drop_pp": max_drop, "moved": data, "data_dir": data_dir}
+    options: dict[str, Any] = {"max_drop_pp": max_drop, "allow_chance": allow_chance or None}
+    options |= {"moved": data, "data_dir": data_dir}
     with progress() as observe, pipeline.reopen(opened, **options, observe=observe) as work:
         chosen = pipeline.train_quantized(work, recipe) if method == "qat" else recipe
         path = pipeline.export(work, recipe=chosen, target=pipeline.Target("tflite", "int8"))

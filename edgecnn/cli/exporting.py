@@ -11,6 +11,7 @@ import typer
 
 from edgecnn.artifact import EXPORT_SUFFIXES, Run
 from edgecnn.cli.options import (
+    AllowChanceOption,
     CalibrationMethodOption,
     CalibrationOption,
     DataDirOption,
@@ -59,6 +60,7 @@ class Asked:
     resize: str | None
     data_dir: Path | None
     max_drop: float | None
+    allow_chance: bool = False
     calibration_images: int | None
     calibration: str | None
     kernel: str | None
@@ -81,7 +83,7 @@ class Asked:
     @property
     def exporting(self) -> dict[str, Any]:
         """What `configure` takes of how models are exported."""
-        return {"max_drop_pp": self.max_drop, **self.calibrated}
+        return {"max_drop_pp": self.max_drop, "allow_chance": self.allow_chance or None, **self.calibrated}
 
 
 def export(
@@ -127,6 +129,7 @@ def export(
     resize: ResizeOption = None,
     data_dir: DataDirOption = None,
     max_drop: MaxDropOption = None,
+    allow_chance: AllowChanceOption = False,
     calibration_images: CalibrationOption = None,
     calibration: CalibrationMethodOption = None,
     kernel: KernelOption = None,
@@ -157,6 +160,7 @@ def export(
         resize=resize,
         data_dir=data_dir,
         max_drop=max_drop,
+        allow_chance=allow_chance,
         calibration_images=calibration_images,
         calibration=calibration,
         kernel=kernel,
@@ -286,7 +290,8 @@ def _refuse_for_file(asked: Asked, why: str) -> None:
         "--bias-correction": asked.bias_correction or None,
         "--per-tensor": asked.per_tensor or None,
     }
-    choose.refuse({"--max-drop": asked.max_drop, "--calibration-images": asked.calibration_images}, why)
+    measured: dict[str, object] = {"--max-drop": asked.max_drop, "--allow-chance": asked.allow_chance or None}
+    choose.refuse({**measured, "--calibration-images": asked.calibration_images}, why)
     choose.refuse({"--calibration": asked.calibration, **made_otherwise}, why)
 
 
@@ -370,8 +375,8 @@ def _refuse_for_released(asked: Asked) -> None:
     given: dict[str, object] = {"--recipe": asked.recipe, "--data": asked.data, "--resize": asked.resize}
     choose.refuse(given, "the released model has its own")
     choose.refuse_said(asked.said, "its record says it")
-    measuring: dict[str, object] = {"--max-drop": asked.max_drop, "--data-dir": asked.data_dir}
-    choose.refuse(measuring, "nothing is measured of a file that is copied")
+    measuring: dict[str, object] = {"--max-drop": asked.max_drop, "--allow-chance": asked.allow_chance or None}
+    choose.refuse({**measuring, "--data-dir": asked.data_dir}, "nothing is measured of a file that is copied")
 
 
 def _model_of_file(asked: Asked, target: Target, folder: Path | None) -> Path:

@@ -123,6 +123,9 @@ MaxDropOption = Annotated[
         help="Refuse a model that loses more top-1 than this to its parent, in pp. Default: the recipe's, mostly 0.5.",
     ),
 ]
+AllowChanceOption = Annotated[
+    bool, typer.Option("--allow-chance", help="Export also what reads the validation images no better than chance.")
+]
 CalibrationOption = Annotated[
     int | None,
     typer.Option("--calibration-images", help="Training images that set the int8 ranges. [default: 500]"),

@@ -23,10 +23,10 @@ def say(message: str) -> None:
 
 
 def say_accuracy(path: Path) -> None:
-    """Say how an artifact reads the validation images beside its parent, and what the curves of a training show."""
+    """Say how an artifact reads the validation images, what the curves of a training show, and what else is odd."""
     from edgecnn import pipeline
 
-    for line in (pipeline.accuracy_line(path), pipeline.verdict_line(path)):
+    for line in (pipeline.accuracy_line(path), pipeline.verdict_line(path), *pipeline.notes(path)):
         if line is not None:
             say(line)
 

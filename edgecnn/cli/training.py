@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from edgecnn.cli.options import (
+    AllowChanceOption,
     ArchOption,
     CalibrationMethodOption,
     CalibrationOption,
@@ -38,6 +39,7 @@ def run(
     data_dir: DataDirOption = None,
     teacher: TeacherOption = None,
     max_drop: MaxDropOption = None,
+    allow_chance: AllowChanceOption = False,
     calibration_images: CalibrationOption = None,
     calibration: CalibrationMethodOption = None,
 ) -> None:
@@ -54,6 +56,7 @@ def run(
         sparsity=sparsity,
         seed=seed,
         max_drop_pp=max_drop,
+        allow_chance=allow_chance or None,
         calibration_images=calibration_images,
         calibration=calibration,
     )
@@ -81,6 +84,7 @@ def train(
     data_dir: DataDirOption = None,
     teacher: TeacherOption = None,
     max_drop: MaxDropOption = None,
+    allow_chance: AllowChanceOption = False,
     calibration_images: CalibrationOption = None,
     calibration: CalibrationMethodOption = None,
 ) -> None:
@@ -97,6 +101,7 @@ def train(
         sparsity=sparsity,
         seed=seed,
         max_drop_pp=max_drop,
+        allow_chance=allow_chance or None,
         calibration_images=calibration_images,
         calibration=calibration,
     )

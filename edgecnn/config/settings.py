@@ -217,6 +217,7 @@ class Exporting:
     calibration_images: int = 500
     max_drop_pp: float = 0.5  # top-1 on validation, percentage points, against the step's Keras parent
     calibration: str = "minmax"  # one of `CALIBRATIONS`
+    allow_chance: bool = False  # also what reads the validation images no better than chance
 
     def __post_init__(self) -> None:
         if self.calibration not in CALIBRATIONS:

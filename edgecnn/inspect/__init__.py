@@ -14,6 +14,7 @@ __all__ = [
     "Constant",
     "Graph",
     "Layer",
+    "faults_of",
     "graph_of",
     "inspect_bytes",
     "inspect_file",
@@ -61,6 +62,21 @@ def operations_of(content: bytes, suffix: str, *, where: str = "model") -> list[
 def kernels_of(content: bytes, suffix: str, *, where: str = "model") -> list[Constant]:
     """Return the kernels of a .tflite or .onnx file's convolutions and dense layers as stored, in order."""
     return [step.kernel for step in operations_of(content, suffix, where=where) if step.kernel is not None]
+
+
+def faults_of(content: bytes, suffix: str, *, where: str = "model") -> list[str]:
+    """Return what in a .tflite or .onnx file's content nothing can be computed with, a line each, naming the layer.
+
+    NaN and infinity in weights, and scales that are zero, negative or no number; none of it is run. Raises
+    `ArtifactError` for one that is damaged.
+    """
+    inspect_bytes(content, suffix, where=where)  # says what is missing or damaged
+    if suffix == ".onnx":
+        from edgecnn.inspect.onnx import numbers
+    else:
+        from edgecnn.inspect.tflite import numbers
+    with reading(where):
+        return [fault for one in numbers(content) if (fault := one.fault()) is not None]
 
 
 def graph_of(content: bytes, *, where: str = "model") -> Graph:

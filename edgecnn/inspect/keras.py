@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecnn._tf import is_wrapper_state
+from edgecnn._tf import is_wrapper_state, keras, tf
 from edgecnn.device.modelfiles.leading import range_before
 from edgecnn.inspect.layers import Constant, Layer, counts, has_open_size, positions
+from edgecnn.inspect.numbers import Numbers
 
 _WEIGHTED = (
     "Conv1D", "Conv2D", "Conv3D", "DepthwiseConv1D", "DepthwiseConv2D", "SeparableConv1D", "SeparableConv2D", "Dense",
@@ -93,6 +94,43 @@ def last_activation(model: Any) -> str | None:
             continue
         return activation if kind in ("Activation", *_WEIGHTED) else None
     return None
+
+
+def numbers(model: Any) -> list[Numbers]:
+    """Return all weights of a Keras model, those of models in it by their own layers."""
+    return [
+        one for layer in model.layers for one in (numbers(layer) if hasattr(layer, "layers") else _numbers_of(layer))
+    ]
+
+
+def watched(model: Any) -> tuple[list[str], Any]:
+    """Return the names of a Keras model's layers, and a model that says of each image and layer if all is finite.
+
+    It takes what `model` takes and returns float32 [N, layers], 1 for finite and 0 where a layer puts out NaN or
+    infinity. Layers that put out more than one tensor of real numbers, or are called more than once, are left out.
+    """
+    outputs = {layer.name: _only_output(layer) for layer in model.layers}
+    named = {name: output for name, output in outputs.items() if output is not None}
+    columns = [_all_finite(output) for output in named.values()]
+    return list(named), keras.Model(model.inputs, tf.stack(columns, axis=1))
+
+
+def _only_output(layer: Any) -> Any:
+    try:
+        output = layer.output
+    except AttributeError:  # of a layer that is called more than once
+        return None
+    return output if keras.backend.is_keras_tensor(output) and output.dtype.is_floating else None
+
+
+def _all_finite(output: Any) -> Any:
+    """Return float32 [N]: 1 for each image whose part of `output` [N, ...] is finite, else 0."""
+    is_finite = tf.math.is_finite(output)
+    return tf.cast(tf.reduce_all(is_finite, axis=list(range(1, len(output.shape)))), tf.float32)
+
+
+def _numbers_of(layer: Any) -> list[Numbers]:
+    return [Numbers(layer.name, "weights", weight.numpy()) for weight in layer.weights]
 
 
 def _row(layer: Any) -> Layer:

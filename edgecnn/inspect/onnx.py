@@ -14,6 +14,7 @@ from onnx.checker import ValidationError
 
 from edgecnn.device.modelfiles.external import external_files
 from edgecnn.inspect.layers import Constant, Layer, Operation, UnreadError, along, counts, has_open_size, positions
+from edgecnn.inspect.numbers import Numbers, of_constant
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,22 @@ def operations(content: bytes) -> list[Operation]:
 def with_weights(path: Path) -> bytes:
     """Return the content of an .onnx file with the weights in it that lie in files beside it."""
     return bytes(load(path).SerializeToString())
+
+
+def numbers(content: bytes) -> list[Numbers]:
+    """Return the constants of the graph's nodes and the scales that their outputs are quantized with."""
+    graph = _inferred(content)
+    context = _Context(graph)
+    made_by = {output: node.name for node in graph.node for output in node.output}
+    found = []
+    for node in graph.node:
+        if node.op_type == "QuantizeLinear" and node.input[1] in context.stored:
+            layer = made_by.get(node.input[0], node.input[0])
+            found.append(Numbers(layer, "output", scale=context.stored[node.input[1]]))
+        may_be_infinite = node.op_type in _WITHOUT_MACS
+        constants = () if node.op_type in _HIDDEN else _weights(node, context).values()
+        found += [of_constant(node.name, one, may_be_infinite=may_be_infinite) for one in constants]
+    return found
 
 
 def exposed(content: bytes, outputs: Sequence[str]) -> bytes:

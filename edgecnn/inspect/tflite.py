@@ -10,6 +10,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from edgecnn.inspect.graph import Graph, Operator, Tensor
 from edgecnn.inspect.layers import Constant, Layer, Operation, UnreadError, along, counts, has_open_size, positions
+from edgecnn.inspect.numbers import Numbers, of_constant
 
 _OPERATORS = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
 _DTYPES = {
@@ -85,6 +86,21 @@ def graph(content: bytes) -> Graph:
     )
 
 
+def numbers(content: bytes) -> list[Numbers]:
+    """Return the constants of the first subgraph's operators and the scales of what they take and put out."""
+    model = _parsed(content)
+    graph = model.subgraphs[0]
+    found = [_quantized(_name(graph.tensors[i]), "input", graph.tensors[i]) for i in graph.inputs]
+    for operator in graph.operators:
+        kind = _kind(model, operator)
+        outputs = [graph.tensors[i] for i in operator.outputs]
+        layer = _layer_name(outputs[0])
+        constants = [_constant(model, graph, index) for index in _weights(model, graph, operator)]
+        found += [of_constant(layer, one, may_be_infinite=kind in _WITHOUT_MACS) for one in constants]
+        found += [_quantized(layer, "output", output) for output in outputs]
+    return found
+
+
 def exposed(content: bytes, outputs: Sequence[int]) -> bytes:
     """Return the file with these tensors as its outputs, in this order, instead of its own."""
     import flatbuffers
@@ -117,7 +133,7 @@ def _row(model: Any, graph: Any, operator: Any, counted: set[tuple[int, int]]) -
     kernel = _kernel(model, graph, operator)
     scale, zero_point = _output_quantization(output)
     return Layer(
-        name=output.name.decode().split(";")[-1].removesuffix("/ReadVariableOp"),
+        name=_layer_name(output),
         kind=kind,
         output_shape=_shape(graph, operator.outputs[0]),
         uses=_uses(graph, operator, kind, has_kernel=kernel is not None, has_weights=bool(weights)),
@@ -253,6 +269,17 @@ def _is_quantized(tensor: Any) -> bool:
 
 def _name(tensor: Any) -> str:
     return str(tensor.name.decode())
+
+
+def _layer_name(output: Any) -> str:
+    """Return what the layer that puts out this tensor is called: the last of the names that were fused into it."""
+    return _name(output).split(";")[-1].removesuffix("/ReadVariableOp")
+
+
+def _quantized(layer: str, what: str, tensor: Any) -> Numbers:
+    # Files of older converters give an index or a shape a scale too, of 0, which nothing reads.
+    is_read = _is_quantized(tensor) and _TYPES[tensor.type] in ("INT8", "UINT8", "INT16")
+    return Numbers(layer, what, scale=tensor.quantization.scale if is_read else None)
 
 
 def _output_quantization(tensor: Any) -> tuple[float | None, int | None]:

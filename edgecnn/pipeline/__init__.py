@@ -25,6 +25,7 @@ from edgecnn.pipeline.cost import Inspection, float32_beside, images_to_compare,
 from edgecnn.pipeline.deciding import decide, decision_line
 from edgecnn.pipeline.deploying import Wanted, deploy, deploy_to_many, is_bundle, looked_at, roll_back
 from edgecnn.pipeline.exports import copy_released, export, export_model, pack_predictor
+from edgecnn.pipeline.gates import notes
 from edgecnn.pipeline.measure import a_look, bench, bench_run, check_budget
 from edgecnn.pipeline.own_inputs import own_inputs
 from edgecnn.pipeline.release import release
@@ -86,6 +87,7 @@ __all__ = [
     "is_bundle",
     "load_data",
     "looked_at",
+    "notes",
     "own_inputs",
     "pack_predictor",
     "prune",

@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgecnn import artifact, extras
+from edgecnn import artifact, extras, inspect
 from edgecnn.artifact import Record
 from edgecnn.device.contract import Contract
 from edgecnn.device.resolution import NOTHING_SAID, Said, assumption_line
 from edgecnn.errors import ArtifactError, StorageError
+from edgecnn.pipeline import gates
 from edgecnn.pipeline.contracts import found_by_trial, of_file, of_keras, replaced
 
 if TYPE_CHECKING:
@@ -51,11 +52,13 @@ def adopt(
     reads them at chance. Nothing is written then.
     """
     check_suffix(model)
+    if model.suffix in artifact.EXPORT_SUFFIXES:
+        gates.check_file(inspect.whole(model), model.suffix, where=f"adopt {model}")
     said_lines = _replaced_lines(model, said)
     contract, predict = _understood(model, images, said)
     record = _recorded(model, contract, images)
     if images is not None:
-        record = _measured(record, images.data, predict, allow_chance=allow_chance, where=str(model))
+        record = _measured(record, images.data, predict, allow_chance=allow_chance, where=f"adopt {model}")
     path = model if out is None else out / model.name
     for line in [*said_lines, *_lines(model, contract)]:
         say(line)
@@ -92,7 +95,6 @@ def _understood(model: Path, images: Images | None, said: Said) -> tuple[Contrac
 
 
 def _recorded(model: Path, contract: Contract, images: Images | None) -> Record:
-    from edgecnn import inspect
     from edgecnn.pipeline.workspace import described
 
     contents = [artifact.read_bytes(part) for part in artifact.parts_of(model)]
@@ -132,15 +134,11 @@ def _scheme_of(model: Path, contract: Contract) -> str:
 
 def _measured(record: Record, data: DataSet, predict: Predict, *, allow_chance: bool, where: str) -> Record:
     """Return the record with figures on the validation images, and a reject option fitted to them."""
-    from edgecnn.pipeline import gates
     from edgecnn.pipeline.deciding import decided, typical
 
     validation = data.validation
     probabilities = predict(validation.images)
-    gates.check_finite_scores(probabilities, where=where)
-    seen = gates.check_chance(
-        probabilities, validation.labels, contract=record.contract, allowed=allow_chance, where=where
-    )
+    seen = gates.check_adopted(probabilities, data, where=where, allow_chance=allow_chance)
     right = probabilities.argmax(axis=1) == validation.labels
     metrics = {"validation_top1": float(right.mean()), "images": len(validation), **seen}
     decision = decided(data, record.contract, probabilities, typical(data))

@@ -14,6 +14,10 @@ from edgecnn.errors import ArtifactError
 from edgecnn.pipeline.contracts import of_file
 from edgecnn.pipeline.workspace import parent_hashes
 
+# A softmax of integers counts its inputs in units of 2^-26, and needs a unit of theirs to be more than one of these
+# (LiteRT: PreprocessSoftmaxScaling, 5 integer bits).
+_SOFTMAX_ONE = 2**26
+
 
 def export_c(
     tflite: Path,
@@ -55,11 +59,13 @@ def c_of(
 
     extras.require("litert", needed_by=needed_by)
     parent = artifact.checked(tflite) if artifact.record_path(tflite).exists() else None
+    content = artifact.read_bytes(tflite)
+    _check_scales(content, where=f"export c: {tflite}")  # before LiteRT runs it
     contract = of_file(tflite, data=None, said=said)
     if contract.assumed:
         warn(f"{tflite}: {assumption_line(contract)}")
     texts = to_c(
-        artifact.read_bytes(tflite),
+        content,
         name=name,
         kernel=kernel,
         contract=contract,
@@ -91,6 +97,7 @@ def check_c(content: bytes, /, *, name: str, kernel: str) -> None:
     from edgecnn.export.c import to_c
 
     extras.require("litert", needed_by="export --format c")
+    _check_scales(content, where="export c")
     to_c(content, name=name, kernel=kernel, where="export c")
 
 
@@ -98,6 +105,27 @@ def _calibration(parent: Record | None) -> tuple[float, float] | None:
     """Return temperature and floor of the decision in a record, where there is one."""
     decision = parent.decision if parent is not None else {}
     return (float(decision["temperature"]), float(decision["floor"])) if decision else None
+
+
+def _check_scales(content: bytes, *, where: str) -> None:
+    """Raise `ArtifactError`, naming the layer, for an int8 .tflite file whose scales cannot be computed with.
+
+    LiteRT's reference kernels, which the C is compared with, end the process for some of them.
+    """
+    from edgecnn.inspect import faults_of, graph_of
+
+    if faults := faults_of(content, ".tflite", where=where):
+        raise ArtifactError(f"{where}: {faults[0]}; convert it anew from a model that is trained")
+    graph = graph_of(content, where=where)
+    for operator in graph.operators:
+        scores = graph.tensors[operator.inputs[0]] if operator.kind == "SOFTMAX" else None
+        if scores is not None and len(scores.scale) == 1:
+            steepest = float(scores.scale[0]) * float(operator.options.get("beta") or 1) * _SOFTMAX_ONE
+            if steepest <= 1:
+                raise ArtifactError(
+                    f"{where}: layer {scores.name}: the scale of its scores is {scores.scale[0]:.3g}, too small for a "
+                    f"softmax of integers, as where every weight is 0; convert it anew from a model that is trained"
+                )
 
 
 def _facts(parent: Record | None) -> dict[str, str]:

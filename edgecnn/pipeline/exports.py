@@ -14,6 +14,7 @@ from edgecnn.config.settings import CALIBRATED
 from edgecnn.device.contract import Contract
 from edgecnn.device.resolution import NOTHING_SAID, Said, assumption_line
 from edgecnn.errors import ArtifactError, GateError
+from edgecnn.pipeline import gates
 from edgecnn.pipeline.contracts import of_keras
 from edgecnn.pipeline.conversion import AUTO, Target, converted, predictions
 from edgecnn.pipeline.deciding import decision
@@ -54,7 +55,8 @@ def export(work: Workspace, *, recipe: str, target: Target, check: Check | None 
     """Export one recipe's model into the run, unless `check` raises; return the path of the artifact.
 
     The artifact is run against its Keras parent on the validation split before its record is written. Raises
-    `GateError` when a model of integers loses more top-1 than the run's `max_drop_pp`.
+    `GateError` for what does not pass the gates of `pipeline.gates`, and when a model of integers loses more top-1 than
+    the run's `max_drop_pp`.
     """
     parent = work.run.model(recipe)
     if target.keep_float == AUTO:
@@ -133,14 +135,20 @@ def pack_predictor(out: Path) -> Path:
 
 def _export_to(path: Path, parent: Parent, target: Target, work: Workspace, check: Check | None) -> None:
     """Convert, compare, and write artifact and record; nothing is written when the result is refused."""
-    from edgecnn import inspect
+    from edgecnn import _tf, inspect
 
     extras.require("train", _RUNTIME_EXTRAS[target.form], needed_by=f"export --format {target.form}")
+    where = f"export {parent.recipe}/{path.name}"
+    reference = _tf.predict(parent.model, work.data.validation.images, parent.contract)
+    gates.check_finite(parent.model, parent.contract, reference, target, work)
+    gates.check_parent(reference, work, where=where, is_ours=artifact.record_path(parent.path).exists())
     content = converted(parent.model, parent.contract, target, work)
+    gates.check_file(content, path.suffix, where=where)
     if check:
         check(content)
     _check_zeros(path, content, parent.model, parent.recipe)
-    contract, metrics, probabilities = _compared(path, content, parent, work)
+    contract, metrics, probabilities = _compared(path, content, parent.contract, reference, work)
+    metrics |= gates.result(reference, probabilities, work, where=where)
     layers = inspect.inspect_bytes(content, path.suffix, where=str(path))
     record = Record(
         stage="export",
@@ -160,6 +168,7 @@ def _export_to(path: Path, parent: Parent, target: Target, work: Workspace, chec
         metrics=metrics,
     )
     _check_drop(record, work.config)
+    gates.check_chance(record)
     artifact.keep(path, content, replace(record, decision=decision(work, contract, probabilities)))
 
 
@@ -178,19 +187,17 @@ def _check_zeros(path: Path, content: bytes, model: Any, recipe: str) -> None:
 
 
 def _compared(
-    path: Path, content: bytes, parent: Parent, work: Workspace
+    path: Path, content: bytes, parent: Contract, reference: NDArray[np.float32], work: Workspace
 ) -> tuple[Contract, dict[str, Any], NDArray[np.float32]]:
-    """Run `content` in its runtime against its Keras parent on validation.
+    """Run `content` in its runtime on validation, where its Keras parent says `reference` [N, classes].
 
     Return its contract, metrics, and its class probabilities [N, classes].
     """
-    from edgecnn import _tf
     from edgecnn.bench.accuracy import accuracy_delta
     from edgecnn.bench.parity import compare
 
     validation = work.data.validation
-    got, contract = predictions(path.name, content, validation.images, parent.contract)
-    reference = _tf.predict(parent.model, validation.images, parent.contract)
+    got, contract = predictions(path.name, content, validation.images, parent)
     delta = accuracy_delta(reference, got, validation.labels)
     parity = compare(reference, got)
     agreement = {"top1_agreement": parity.top1_agreement, "max_abs_error": parity.max_abs_error}

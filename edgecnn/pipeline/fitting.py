@@ -16,6 +16,7 @@ from edgecnn.config.settings import Training
 from edgecnn.device.contract import Contract
 from edgecnn.errors import ArtifactError, GateError
 from edgecnn.pipeline.contracts import of_training
+from edgecnn.pipeline.gates import figures_on_validation
 from edgecnn.pipeline.workspace import Workspace, described_data, figures_of, is_complete, parent_hashes
 
 if TYPE_CHECKING:
@@ -141,6 +142,7 @@ def keep(
     if delta is not None:
         check_drop(recipe, delta, work, remedy=remedy)
     content = _tf.save_model(model, suffix=path.suffix)
+    probabilities = _tf.predict(model, work.data.validation.images, contract)
     parameters, nonzero = _tf.weight_counts(model)
     record = Record(
         stage="train" if recipe in ("baseline", "teacher") else "compress",
@@ -157,7 +159,7 @@ def keep(
         settings=settings,
         data=described_data(work),
         contract=contract,
-        metrics=_metrics(fitted, delta),
+        metrics=_metrics(fitted, delta, figures_on_validation(probabilities, work.data)),
     )
     artifact.keep(path, content, record)
     for checkpoint in path.parent.glob("checkpoint*.npz"):
@@ -174,12 +176,13 @@ def check_drop(recipe: str, delta: AccuracyDelta, work: Workspace, *, remedy: st
         )
 
 
-def _metrics(fitted: Fit, delta: AccuracyDelta | None) -> dict[str, Any]:
+def _metrics(fitted: Fit, delta: AccuracyDelta | None, balanced: dict[str, Any]) -> dict[str, Any]:
     best = fitted.history[fitted.best_epoch]
     metrics: dict[str, Any] = {
         "best_epoch": fitted.best_epoch,
         "validation_top1": best["val_accuracy"],
         "validation_loss": best["val_loss"],
+        **balanced,
     }
     if fitted.stopped:
         metrics["stopped"] = fitted.stopped

@@ -91,6 +91,7 @@ def command_of(config: RunConfig, command: str = "run") -> str:
         "--max-drop": (config.exporting.max_drop_pp, plain.exporting.max_drop_pp),
     }
     changed = [f"{flag} {value}" for flag, (value, default) in settings.items() if value != default]
+    changed += ["--allow-chance"] if config.exporting.allow_chance else []
     # Files and folders by name alone: where they lay on one machine helps on no other.
     named = {"--data": data_name(config.data), "--arch": arch_name(config.arch), "--recipe": config.recipe}
     flags = [f"{flag} {quote(value)}" for flag, value in named.items()]
@@ -108,6 +109,7 @@ def _plain(config: RunConfig) -> RunConfig:
         sparsity=config.pruning.final_sparsity,
         calibration_images=config.exporting.calibration_images,
         calibration=config.exporting.calibration,
+        allow_chance=config.exporting.allow_chance,
         max_drop_pp=config.exporting.max_drop_pp,
         resize=config.resize,
         pages=zoo.pages_of(config.arch),

@@ -32,14 +32,15 @@ def row(
     content, parts = inspect.whole(m.model), artifact.parts_of(m.model)
     in_c = library if isinstance(library, CLibrary) else None
     cost = cost_of(content, m.model.suffix)
+    accuracy = _accuracy(m, data, baseline)
     return {
         "recipe": record and record.recipe,
         "scheme": record and record.scheme,
         "runtime": m.runtime,
         "error": m.error,
-        "note": _note(m),
+        "note": _note(m, at_chance=accuracy["at_chance"]),
         "assumed": list(m.contract.assumed) if m.contract else None,
-        **_accuracy(m, data, baseline),
+        **accuracy,
         **_acceptance(m, record, data),
         "drop_pp": record and record.metrics.get("drop_pp"),
         **parity.parity_of(m, reference),
@@ -61,7 +62,7 @@ def row(
     }
 
 
-def _note(m: Measurement) -> str | None:
+def _note(m: Measurement, *, at_chance: bool | None) -> str | None:
     if m.unclassified is not None:
         return f"accuracy is not measured: {m.unclassified}"
     if m.contract is None or m.probabilities is None:
@@ -69,11 +70,14 @@ def _note(m: Measurement) -> str | None:
     said = [assumption_line(m.contract)] if m.contract.assumed else []
     if found := found_by_trial(m.contract):
         said.append(f"found by trial on validation images: {found}")
+    if at_chance:
+        said.append("it reads the test images at chance level: is its input what the model takes?")
     return "; ".join(said) or None
 
 
 _ACCURACY = (
-    "top1", "top1_low", "top1_high", "per_class_recall", "confusion",
+    "top1", "top1_low", "top1_high", "balanced_top1", "balanced_low", "balanced_high", "at_chance",
+    "per_class_recall", "confusion",
     "calibration_error", "calibration", "mcnemar_p", "first_100", "first_100_wrong", "worst_mistakes",
 )  # fmt: skip
 
@@ -84,10 +88,12 @@ def _accuracy(m: Measurement, data: DataSet | None, baseline: Measurement | None
     How sure a model is shows in probabilities alone: with other scores the figures on that are null.
     """
     from edgecnn.bench import accuracy
+    from edgecnn.bench.chance import balanced_accuracy
 
     if data is None or m.probabilities is None:
         return dict.fromkeys(_ACCURACY)
     labels = data.test.labels
+    balanced = balanced_accuracy(m.probabilities.argmax(axis=1), labels, classes=len(data.labels))
     top1 = accuracy.top1_accuracy(m.probabilities, labels)
     confusion = accuracy.confusion_matrix(m.probabilities, labels)
     sure = accuracy.are_probabilities(m.probabilities)
@@ -95,6 +101,7 @@ def _accuracy(m: Measurement, data: DataSet | None, baseline: Measurement | None
     first_100 = m.probabilities[:100].argmax(axis=1)
     values = (
         top1.top1, top1.top1_low, top1.top1_high,
+        balanced.balanced_top1, balanced.balanced_low, balanced.balanced_high, balanced.at_chance,
         accuracy.per_class_recall(confusion),
         confusion.tolist(),
         None if curve is None else accuracy.expected_calibration_error(curve),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from edgecnn import artifact, extras
 from edgecnn.device.contract import Contract
 from edgecnn.errors import ConfigError, GateError
+from edgecnn.pipeline import gates
 from edgecnn.pipeline.conversion import Target, converted, predictions, refuse_for_qat
 from edgecnn.pipeline.cost import COMPARED_IMAGES
 from edgecnn.pipeline.workspace import Workspace, calibration_images, recorded_model
@@ -124,12 +125,16 @@ def _measured(
 
 
 def _attempts(model: Any, contract: Contract, target: Target, work: Workspace) -> Try:
-    """Return the function that exports `model` with layers in float and compares it with `model` on validation."""
+    """Return the function that exports `model` with layers in float and compares it with `model` on validation.
+
+    Raises `GateError` where `model` holds or says what is no number.
+    """
     from edgecnn import _tf
     from edgecnn.bench.accuracy import accuracy_delta
 
     validation = work.data.validation
     reference = _tf.predict(model, validation.images, contract)
+    gates.check_finite(model, contract, reference, target, work)
 
     def attempt(keep_float: Sequence[str]) -> tuple[bytes, AccuracyDelta]:
         content = converted(model, contract, replace(target, keep_float=tuple(keep_float)), work)

@@ -130,6 +130,7 @@ def reopen(
     max_drop_pp: float | None = None,
     calibration_images: int | None = None,
     calibration: str | None = None,
+    allow_chance: bool | None = None,
     data_dir: Path | None = None,
     observe: Observer = unobserved,
 ) -> Iterator[Workspace]:
@@ -139,7 +140,11 @@ def reopen(
     """
     config = _moved(read_config(opened), moved)
     exporting = adjusted(
-        config.exporting, max_drop_pp=max_drop_pp, calibration_images=calibration_images, calibration=calibration
+        config.exporting,
+        max_drop_pp=max_drop_pp,
+        calibration_images=calibration_images,
+        calibration=calibration,
+        allow_chance=allow_chance,
     )
     with artifact.locked(opened):
         data = data_of_run(opened, moved=moved, data_dir=data_dir, observe=observe)
@@ -322,9 +327,7 @@ def accuracy_line(path: Path) -> str | None:
     ``baseline/int8.tflite: 99.18 % of 6,000 validation images, parent 99.20 %: -0.02 pp, p 1.00``
     """
     record = artifact.read_record(path)
-    figures, name = record.metrics, record.recipe
-    if record.stage == "export":
-        name = f"{path.parent.name}/{path.name}"
+    figures = record.metrics
     if (delta := delta_of(record)) is not None:
         said = str(delta)
     elif record.stage == "train":
@@ -334,7 +337,12 @@ def accuracy_line(path: Path) -> str | None:
     kept, stopped = record.settings.get("keep_float"), figures.get("stopped")
     in_float = f"; in float: {', '.join(kept)}" if kept else ""
     early = f"; stopped after epoch {len(figures['history'])}" if stopped else ""
-    return f"{name}: {said}{in_float}{early}"
+    return f"{called(path, record)}: {said}{in_float}{early}"
+
+
+def called(path: Path, record: Record) -> str:
+    """Return what an artifact is called in what is said of it: its recipe, of an export with the file."""
+    return f"{path.parent.name}/{path.name}" if record.stage == "export" else record.recipe
 
 
 def verdict_of(record: Record) -> Verdict:
@@ -349,6 +357,7 @@ def verdict_of(record: Record) -> Verdict:
         best_epoch=record.metrics["best_epoch"],
         learning_rate=training["learning_rate"],
         initializer=training.get("initializer", Training.initializer) if record.stage == "train" else None,
+        at_chance=record.metrics.get("at_chance"),
     )
 
 
