@@ -1,4 +1,4 @@
-"""The program in C obeys the input contract: it shows what LiteRT and Python show, or says in a line why it does not."""
+"""The program in C obeys the input contract: it shows what LiteRT and Python show, or says in a line why not."""
 
 from __future__ import annotations
 

@@ -486,6 +486,8 @@ def _softmax(op: _Op) -> Layer:
         op.refuse("another scale than 1/256, or another zero point than the least value", "these")
     beta = float(op.operator.options.get("beta", 1.0))
     m, shift, least = fixedpoint.softmax(beta, float(op.tensor(0).scale[0]))
+    if shift < 0:  # nor does LiteRT compute it
+        op.refuse(f"a scale of {op.tensor(0).scale[0]:g}", "one of which powers can be told apart")
     return Softmax(
         label=op.label,
         sources=(op.view(0),),
