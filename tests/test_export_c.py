@@ -382,7 +382,14 @@ def test_the_example_reads_pgm_files_and_refuses_others(tmp_path: Path) -> None:
         (tmp_path / "seven.pgm").write_bytes(content)
         done = subprocess.run([predict, tmp_path / "seven.pgm"], capture_output=True, text=True, check=True)
         assert done.stdout.split("\t")[1:] == ["7", "0.996\n"]
-    for content in (b"", b"P5", pgm[:-1], b"P6" + pgm[2:], pgm.replace(b"28 28", b"28 27"), pgm.replace(b"255", b"254")):
+    for content in (
+        b"",
+        b"P5",
+        pgm[:-1],
+        b"P6" + pgm[2:],
+        pgm.replace(b"28 28", b"28 27"),
+        pgm.replace(b"255", b"254"),
+    ):
         (tmp_path / "bad.pgm").write_bytes(content)
         done = subprocess.run([predict, tmp_path / "bad.pgm"], capture_output=True, text=True, check=False)
         assert done.returncode == 2, content[:10]
