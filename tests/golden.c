@@ -10,14 +10,8 @@
 enum { PIXELS = MODEL_HEIGHT * MODEL_WIDTH * MODEL_CHANNELS, GUARD = 64, PATTERN = 0xA5 };
 
 static uint32_t memory[MODEL_ARENA_BYTES / 4 + 2 * GUARD]; /* the arena, and a guard on either side */
-static uint8_t pixels[PIXELS];
-static int8_t scores[MODEL_SCORES], expected[MODEL_SCORES];
-
-#ifdef PIXELS_ARE_INT8
-#define PIXELS_IN (const int8_t *)pixels
-#else
-#define PIXELS_IN pixels
-#endif
+static model_pixel pixels[PIXELS];
+static model_score scores[MODEL_SCORES], expected[MODEL_SCORES];
 
 static int fails(const char *what, int number)
 {
@@ -31,11 +25,11 @@ static int refusals_fail(void)
     uint8_t *arena = (uint8_t *)(memory + GUARD);
     memset(memory, PATTERN, sizeof memory);
     memset(scores, PATTERN, sizeof scores);
-    if (model_predict(PIXELS_IN, arena, MODEL_ARENA_BYTES - 1, scores) != MODEL_ARENA_TOO_SMALL)
+    if (model_predict(pixels, arena, MODEL_ARENA_BYTES - 1, scores) != MODEL_ARENA_TOO_SMALL)
         return fails("too small an arena is accepted", -1);
-    if (model_predict(PIXELS_IN, arena + 1, MODEL_ARENA_BYTES + 64, scores) != MODEL_ARENA_MISALIGNED)
+    if (model_predict(pixels, arena + 1, MODEL_ARENA_BYTES + 64, scores) != MODEL_ARENA_MISALIGNED)
         return fails("a misaligned arena is accepted", -1);
-    if (model_predict(PIXELS_IN, NULL, MODEL_ARENA_BYTES, scores) != MODEL_NULL_POINTER)
+    if (model_predict(pixels, NULL, MODEL_ARENA_BYTES, scores) != MODEL_NULL_POINTER)
         return fails("no arena is accepted", -1);
     for (size_t i = 0; i < sizeof memory; i++)
         if (((uint8_t *)memory)[i] != PATTERN)
@@ -63,7 +57,7 @@ int main(int count, char **arguments)
     for (int number = 0; fread(pixels, sizeof pixels, 1, file) == 1; number++) {
         if (fread(expected, sizeof expected, 1, file) != 1)
             return fails("cut short", number);
-        if (model_predict(PIXELS_IN, memory + GUARD, MODEL_ARENA_BYTES, scores) != MODEL_OK)
+        if (model_predict(pixels, memory + GUARD, MODEL_ARENA_BYTES, scores) != MODEL_OK)
             return fails("refused", number);
         if (memcmp(scores, expected, sizeof scores) != 0)
             return fails("other scores than LiteRT's", number);

@@ -265,6 +265,15 @@ def test_other_scores_than_the_parents_are_refused(edgecnn: Edgecnn, tmp_path: P
     assert "its record says" in refused(edgecnn, tmp_path, tmp_path / "c")
 
 
+def test_c_of_an_earlier_version_is_to_be_exported_again(edgecnn: Edgecnn, tmp_path: Path) -> None:
+    path = export_c(RELEASED / "int8.tflite", out=tmp_path / "c", name="model", kernel="auto")
+    header = path.with_name("model.h")
+    text = header.read_text().replace("const char *model_contract(void);\n", "").encode()
+    artifact.keep(header, text, replaced(artifact.read_record(header), text))
+    line = refused(edgecnn, tmp_path, tmp_path / "c")
+    assert "are of an earlier edgecnn" in line and "export them again: edgecnn export --format c" in line
+
+
 def replaced(record: artifact.Record, content: bytes) -> artifact.Record:
     return artifact.Record(**{**vars(record), "sha256": artifact.sha256(content), "size_bytes": len(content)})
 

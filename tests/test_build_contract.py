@@ -1,4 +1,4 @@
-"""The program in C obeys the input contract: it shows what LiteRT and Python show, or says why not."""
+"""The program in C obeys the input contract: it shows what LiteRT and Python show, or says in a line why not."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import ctypes
 import os
 import shutil
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -146,7 +147,7 @@ def test_what_takes_no_picture_is_given_its_own_bytes(tmp_path: Path) -> None:
     assert complaint == ""
     (tmp_path / "values.raw").write_bytes(bytes(61))
     _, complaint = ran(program, tmp_path / "values.raw", code=2)
-    assert complaint.endswith("; expected the input alone, as the model stores it: 5x6x2 bytes\n")
+    assert complaint.endswith("; expected the input alone, as the model stores it: 6x5x2 bytes\n")
 
 
 @pytest.fixture(scope="module")
@@ -234,7 +235,15 @@ int main(void)
 
 def compiled_harness(folder: Path, text: str) -> Path:
     (folder / "harness.c").write_text(text)
-    strict = ("-std=gnu99", "-Wall", "-Wextra", "-Werror", "-O1", "-fsanitize=undefined", "-fno-sanitize-recover=all")
+    strict = (
+        "-std=gnu99",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        "-O1",
+        "-fsanitize=address,undefined",
+        "-fno-sanitize-recover=all",
+    )
     command = ["gcc", *strict, "-I", NATIVE, "-I", folder, folder / "harness.c", "-o", folder / "harness"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if "cannot find" in done.stderr:
@@ -267,6 +276,76 @@ def test_what_is_a_digit_of_mnist_is_decided_as_in_python(
         assert said[:1] == b"i", "is no digit"
     else:
         assert said == b"-" + digit.tobytes()
+
+
+READS = """
+#include <stdio.h>
+#include <stdlib.h>
+#define MODEL_HEIGHT 3
+#define MODEL_WIDTH 4
+enum { PIXELS = 12 * MODEL_CHANNELS };
+#include "image.h"
+
+/* Per case its length, 4 bytes, then the content, given in memory of just that size. */
+int main(void)
+{
+    uint8_t pixels[PIXELS];
+    uint32_t bytes;
+    while (fread(&bytes, sizeof bytes, 1, stdin) == 1) {
+        uint8_t *content = malloc(bytes ? bytes : 1);
+        if (fread(content, 1, bytes, stdin) != bytes)
+            return 3;
+        const char *wrong = read_image(content, bytes, pixels);
+        free(content);
+        for (int i = 0; i < PIXELS && !wrong; i++)
+            printf("%d ", pixels[i]);
+        puts(wrong ? wrong : "");
+    }
+    return 0;
+}
+"""
+
+
+@pytest.fixture(scope="module", params=["gray", "color", "features"])
+def image_reader(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """Return what is read, and a program over native/image.h that ends at the first step out of its memory."""
+    channels, takes_pictures = {"gray": (1, 1), "color": (3, 1), "features": (2, 0)}[request.param]
+    said = f"#define MODEL_CHANNELS {channels}\n#define MODEL_TAKES_PICTURES {takes_pictures}\n"
+    return request.param, compiled_harness(tmp_path_factory.mktemp(request.param), said + READS)
+
+
+words = st.sampled_from([b"P5", b"P2", b"P6", b" ", b"\n", b"#", b"# a\n", b"4", b"3", b"255", b"256", b"-1", b"9" * 9])
+almost = st.lists(words | st.binary(max_size=14), max_size=24).map(b"".join)
+written = st.lists(st.integers(0, 256), min_size=11, max_size=13).map(
+    lambda values: b"P2 4 3 255\n" + b" ".join(str(value).encode() for value in values)
+)
+binary = st.builds(
+    lambda kind, body: kind + b" 4 3 255\n" + body, st.sampled_from([b"P5", b"P6"]), st.binary(min_size=10, max_size=38)
+)
+
+
+def expected_pixels(kind: str, content: bytes) -> bytes | None:
+    """Return the pixels of what is in order: the pixels alone, or a header as `binary` writes it and enough behind."""
+    count = {"gray": 12, "color": 36, "features": 24}[kind]
+    if len(content) == count:
+        return content
+    header = {"gray": b"P5 4 3 255\n", "color": b"P6 4 3 255\n", "features": b"none"}[kind]
+    body = content.removeprefix(header)
+    return body[:count] if body != content and len(body) >= count else None
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(almost | written | binary | st.binary(max_size=40), min_size=60, max_size=200))
+def test_any_bytes_are_pixels_or_a_reason(image_reader: tuple[str, Path], cases: list[bytes]) -> None:
+    kind, program = image_reader
+    packed = b"".join(len(case).to_bytes(4, sys.byteorder) + case for case in cases)
+    done = subprocess.run([program], input=packed, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    answers = done.stdout.decode().splitlines()
+    assert len(answers) == len(cases)
+    for case, answer in zip(cases, answers, strict=True):
+        if (pixels := expected_pixels(kind, case)) is not None:
+            assert answer.split() == [str(level) for level in pixels]
 
 
 PRINTS = """

@@ -28,6 +28,7 @@ from edgecnn.export.pyz import to_pyz
 from edgecnn.native import golden
 from edgecnn.pipeline import build
 from tests.conftest import RELEASED, ROOT, Edgecnn
+from tests.foreign.c_networks import Convention, converted
 
 SEVEN, PHOTO = ROOT / "deploy" / "c" / "seven.pgm", ROOT / "deploy" / "seven.png"
 NATIVE = ROOT / "edgecnn" / "native"
@@ -166,6 +167,7 @@ def shared(folder: Path, code: str) -> Path:
 
 
 KILLS = "#include <signal.h>\n__attribute__((constructor)) static void die(void) { raise(SIGILL); }"
+EARLIER = "struct d { int abi; }; void edgecnn_describe(struct d *d) { d->abi = 1; }"
 LATER = "struct d { int abi; }; void edgecnn_describe(struct d *d) { d->abi = 99; }"
 
 
@@ -174,9 +176,10 @@ LATER = "struct d { int abi; }; void edgecnn_describe(struct d *d) { d->abi = 99
     [
         (KILLS, "died of signal 4, illegal instruction"),
         ("int nothing;", "edgecnn_describe"),
+        (EARLIER, "of version 1; expected 2; make it again: edgecnn build"),
         (LATER, "of version 99; expected 2"),
     ],
-    ids=["dies", "no model", "later"],
+    ids=["dies", "no model", "earlier", "later"],
 )
 def test_a_library_that_does_not_work_is_a_line_and_not_the_end(code: str, reason: str, board: Path) -> None:
     shared(board, code)
@@ -232,6 +235,29 @@ def test_what_the_library_says_of_itself(library: Path) -> None:
     for own, theirs in ((loaded.input, tflite.inputs[0]), (loaded.output, tflite.outputs[0])):
         assert own == (theirs.shape, theirs.dtype, pytest.approx(theirs.scale), theirs.zero_point)
     assert f"MODEL_ARENA_BYTES {loaded.arena_bytes}\n" in library.with_name("model.h").read_text()
+    decision = read_record(RELEASED / "int8.tflite")["decision"]
+    assert loaded.calibration == (decision["temperature"], decision["floor"])
+    contract = loaded.contract()
+    assert (contract.shape, contract.picture, contract.labels) == ((28, 28, 1), "digit", tuple("0123456789"))
+    assert (contract.input.dtype, contract.output.dtype, contract.assumed) == ("uint8", "int8", ())
+
+
+def test_a_library_of_a_model_made_elsewhere_has_its_types_and_shape(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    made = Convention(layout="HW", given="int8")
+    (tmp_path / "net.tflite").write_bytes(converted(made))
+    build(tmp_path / "net.tflite", out=tmp_path)
+    model, reference = load(tmp_path / "net.tflite", runtime="c"), converted(made)
+    assert (model.inputs[0].shape, model.inputs[0].dtype) == ((1, 12, 10), "int8")
+    assert (model.outputs[0].shape, model.outputs[0].dtype) == ((1, 5), "uint8")
+    assert model.contract is not None and "range 0..1" in model.contract.assumed
+    assert model.calibration == (1.0, 0.0)
+    cases = np.frombuffer(golden.cases(reference, count=6), np.uint8).reshape(6, 120 + 5)
+    for case in cases:
+        (scores,) = model.invoke([case[:120].view(np.int8).reshape(1, 12, 10)])
+        assert scores.tobytes() == case[120:].tobytes()
 
 
 def test_it_is_tried_once_until_it_is_built_anew(board: Path) -> None:

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edgecnn.data import digits
+from edgecnn.device.contract import Contract
 from edgecnn.errors import ArtifactError, ConfigError
 from edgecnn.export.c import KERNELS, to_c
 from edgecnn.export.c.text import STACK_BYTES
@@ -25,6 +26,7 @@ from edgecnn.inspect.graph import Graph
 from tests.conftest import RELEASED, ROOT, Edgecnn
 from tests.tflite_files import NONE, RELU, RELU6, RELU_N1_TO_1, SAME, VALID, Net, to_bytes
 
+NATIVE = ROOT / "edgecnn" / "native"
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic")
 SANITIZED = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
@@ -118,7 +120,7 @@ def assert_exact(
     images = images_for(content, count)
     scores = reference(content, images)
     on = MACHINES[machine]
-    flags = (*optimized, *on.flags, *(("-DPIXELS_ARE_INT8",) if images.dtype == np.int8 else ()))
+    flags = (*optimized, *on.flags)
     for kernel in kernels:
         program = compiled(to_c(content, kernel=kernel), folder, *flags, compiler=on.compiler)
         assert_golden(program, images, scores, *on.runner)
@@ -144,7 +146,13 @@ LAYERS: dict[str, Build] = {
     "mean, dimensions kept, rescaled": lambda net, x: net.mean(x, axes=(-2, 1), keep_dims=True, scale=0.0017),
     "mean along a row": lambda net, x: net.mean(net.reshape(x, (1, 99, 3)), axes=(1,), scale=0.0009),
     "quantize": lambda net, x: net.quantize(x),
+    "to uint8": lambda net, x: net.to_uint8(net.dense(x, 7, activation=NONE)),
+    "to uint8, rescaled": lambda net, x: net.to_uint8(net.dense(x, 7, activation=NONE), scale=0.9, zero_point=77),
+    "softmax of uint8": lambda net, x: net.softmax(net.to_uint8(net.dense(x, 11, activation=NONE))),
     "softmax": lambda net, x: net.softmax(net.dense(x, 11, activation=NONE)),
+    "softmax, scores close together": lambda net, x: net.softmax(
+        net.quantize(net.reshape(x, (1, 297)), scale=1e-6)
+    ),
     "softmax, flat": lambda net, x: net.softmax(net.quantize(net.reshape(x, (1, 297)), scale=0.003), beta=0.5),
     "reshape": lambda net, x: net.conv(net.reshape(x, (1, 11, 9, 3)), 4, (3, 3), padding=VALID),
 }  # fmt: skip
@@ -358,23 +366,22 @@ def deepest(call_graph: str, function: str) -> int:
     return next(below(name) for name in frames if name.split(":")[-1] == function)
 
 
+DIGITS = Contract(shape=(28, 28, 1), labels=tuple("0123456789"), picture="digit")
+
+
 @needs_released
 def test_the_example_reads_pgm_files_and_refuses_others(tmp_path: Path) -> None:
-    for file, text in to_c((RELEASED / "int8.tflite").read_bytes(), labels=tuple("0123456789")).items():
+    for file, text in to_c((RELEASED / "int8.tflite").read_bytes(), contract=DIGITS).items():
         (tmp_path / file).write_text(text)
     shutil.copytree(ROOT / "deploy" / "c", tmp_path / "deploy")
-    made = [
-        "make",
-        "-C",
-        tmp_path / "deploy",
-        f"MODEL={tmp_path}",
-        "CFLAGS=-Werror -pedantic -fsanitize=address,undefined",
-    ]
-    subprocess.run(made, capture_output=True, check=True)
-    predict, seven = tmp_path / "deploy" / "predict", tmp_path / "deploy" / "seven.pgm"
-    done = subprocess.run([predict, seven], capture_output=True, text=True, check=True)
-    assert done.stdout.split("\t")[1] == "7"
-    pgm = seven.read_bytes()
+    settings = (f"MODEL={tmp_path}", f"NATIVE={NATIVE}", "CFLAGS=-Werror -pedantic -fsanitize=address,undefined")
+    subprocess.run(["make", "-C", tmp_path / "deploy", *settings], capture_output=True, check=True)
+    predict, pgm = tmp_path / "deploy" / "predict", (tmp_path / "deploy" / "seven.pgm").read_bytes()
+    turned_over = pgm[:-784] + bytes(255 - level for level in pgm[-784:])
+    for content in (pgm, pgm.replace(b"P5\n", b"P5 # made by hand\n"), turned_over):
+        (tmp_path / "seven.pgm").write_bytes(content)
+        done = subprocess.run([predict, tmp_path / "seven.pgm"], capture_output=True, text=True, check=True)
+        assert done.stdout.split("\t")[1:] == ["7", "0.996\n"]
     for content in (
         b"",
         b"P5",
@@ -386,9 +393,11 @@ def test_the_example_reads_pgm_files_and_refuses_others(tmp_path: Path) -> None:
         (tmp_path / "bad.pgm").write_bytes(content)
         done = subprocess.run([predict, tmp_path / "bad.pgm"], capture_output=True, text=True, check=False)
         assert done.returncode == 2, content[:10]
-        assert "expected a PGM of 28 x 28" in done.stderr
-    (tmp_path / "commented.pgm").write_bytes(pgm.replace(b"P5\n", b"P5 # made by hand\n"))
-    subprocess.run([predict, tmp_path / "commented.pgm"], check=True, capture_output=True)
+        assert "expected a PGM, or pixels alone, of 28x28" in done.stderr
+    (tmp_path / "moved.pgm").write_bytes(pgm[:-784] + pgm[-784 + 8 :] + pgm[-784 : -784 + 8])
+    done = subprocess.run([predict, tmp_path / "moved.pgm"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "is no digit as MNIST has them" in done.stderr
 
 
 def refused(net: Net, output: int, message: str) -> None:

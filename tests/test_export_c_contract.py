@@ -60,6 +60,7 @@ CASES = {
     "flat": case(Convention(layout="flat"), layout=FLAT),
     "flat, color": case(Convention(layout="flat", shape=COLOR), layout=FLAT, channels=RGB),
     "batch 1": case(Convention(open_sizes=())),
+    "an open batch whose size is computed": case(Convention(computes_sizes=True)),
 }  # fmt: skip
 
 

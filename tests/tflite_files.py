@@ -61,6 +61,14 @@ class Net:
     def quantize(self, source: int, **made: Any) -> int:
         return self.add_operator("QUANTIZE", (source,), self.activation(self.tensors[source].shape, **made))
 
+    def to_uint8(self, source: int, *, scale: float | None = None, zero_point: int | None = None) -> int:
+        """Add what the converter ends a network with for scores as uint8; the same numbers unless told otherwise."""
+        tensor = self.tensors[source]
+        scale = float(tensor.scale[0]) if scale is None else scale
+        zero_point = int(tensor.zero_point[0]) + 128 if zero_point is None else zero_point
+        made = self.tensor(tensor.shape, "UINT8", scale=scale, zero_point=zero_point)
+        return self.add_operator("QUANTIZE", (source,), made)
+
     def start(self) -> int:
         """Return the input as int8, as the converter writes it for uint8 pixels."""
         return self.quantize(self.input, scale=float(self.tensors[self.input].scale[0]), zero_point=-128)
@@ -127,7 +135,8 @@ class Net:
         return self.add_operator("RESHAPE", (source, target), self._like(source, shape), newShape=list(shape))
 
     def softmax(self, source: int, *, beta: float = 1.0) -> int:
-        output = self.activation(self.tensors[source].shape, scale=1 / 256, zero_point=-128)
+        shape, dtype = self.tensors[source].shape, self.tensors[source].dtype
+        output = self.tensor(shape, dtype, scale=1 / 256, zero_point=-128 if dtype == "INT8" else 0)
         return self.add_operator("SOFTMAX", (source,), output, beta=beta)
 
     def _like(self, source: int, shape: tuple[int, ...]) -> int:

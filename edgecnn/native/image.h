@@ -16,7 +16,9 @@ enum { IMAGE_BYTES_MOST = 4096 + 16 * PIXELS }; /* of a file: P2 with room for s
 
 /* What a file must be, for who gave another. */
 #if !MODEL_TAKES_PICTURES
-#define IMAGE_EXPECTED "the input alone, as the model stores it: " IMAGE_SIZE "x" AS_STRING(MODEL_CHANNELS) " bytes"
+#define IMAGE_EXPECTED \
+    "the input alone, as the model stores it: " AS_STRING(MODEL_HEIGHT) "x" AS_STRING(MODEL_WIDTH) "x" \
+    AS_STRING(MODEL_CHANNELS) " bytes"
 #elif MODEL_CHANNELS == 1
 #define IMAGE_EXPECTED "a PGM, or pixels alone, of " IMAGE_SIZE
 #else

@@ -30,6 +30,7 @@ class Convention:
     given: str = "uint8"
     made: str = "uint8"
     open_sizes: tuple[int, ...] = (0,)  # axes of the input that are left open
+    computes_sizes: bool = False  # asks an open batch for its size, as Keras 3 has Flatten and Reshape do
 
     @property
     def tensor_shape(self) -> tuple[int, ...]:
@@ -81,7 +82,8 @@ def _network(how: Convention, seed: int) -> Any:
         else:
             pictures = given
         hidden = tf.nn.relu(tf.nn.conv2d(pictures, kernel, 2, "SAME"))
-        logits = tf.matmul(tf.reshape(hidden, [-1, rows * columns * 6]), dense)
+        batch = tf.shape(hidden)[0] if how.computes_sizes else -1
+        logits = tf.matmul(tf.reshape(hidden, [batch, rows * columns * 6]), dense)
         return tf.nn.softmax(logits) if how.gives == "probabilities" else logits
 
     return network

@@ -13,6 +13,7 @@ import numpy as np
 
 _ACTIVATIONS = {0: (None, None), 1: (0.0, None), 2: (-1.0, 1.0), 3: (0.0, 6.0)}  # none, ReLU, ReLU -1 to 1, ReLU6
 _SOFTMAX_INTEGER_BITS = 5
+_LEAST_DIFFERENCE = -(2**15)  # what the C holds; no two values of 8 bits are as far apart
 
 
 def multiplier(real: float) -> tuple[int, int]:
@@ -41,7 +42,8 @@ def softmax(beta: float, scale: float) -> tuple[int, int, int]:
     """Return (multiplier, shift) from a difference of inputs to Q5.26, and the least difference that counts."""
     bits = _SOFTMAX_INTEGER_BITS
     m, shift = multiplier(min(beta * scale * 2 ** (31 - bits), 2**31 - 1.0))
-    return m, shift, -math.floor((2**bits - 1) * 2 ** (31 - bits) / 2**shift)
+    least = -math.floor((2**bits - 1) * 2 ** (31 - bits) / 2**shift)
+    return m, shift, max(least, _LEAST_DIFFERENCE)
 
 
 def mean(real: float, count: int) -> tuple[int, int]:

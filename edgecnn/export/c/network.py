@@ -156,9 +156,9 @@ def read(graph: Graph, *, where: str) -> Network:
     Raises `ArtifactError`, naming `where` and the layer, for an operator, option, shape or type that there is no
     kernel for.
     """
-    views = {graph.inputs[0]: _end(graph, graph.inputs, f"{where}: input")}
+    given = _end(graph, graph.inputs, f"{where}: input")
     output = _end(graph, graph.outputs, f"{where}: output")
-    layers: list[Layer] = []
+    views, layers = {given.tensor: given}, list[Layer]()
     for number, operator in enumerate(graph.operators, start=1):
         op = _Op(graph, operator, f"{where}: layer {number}", views)
         if operator.kind in _ABOUT_SIZES and op.output.dtype == "INT32":
@@ -169,14 +169,16 @@ def read(graph: Graph, *, where: str) -> Network:
             views[operator.outputs[0]] = made
         else:
             layers.append(made)
-    made_last = replace(views[graph.outputs[0]], shape=output.shape)
+    if output.tensor not in views:
+        raise ArtifactError(f"{where}: output: no layer makes it; restore the file or convert it again")
+    made_last = replace(views[output.tensor], shape=output.shape)
     return Network(
         tensors=graph.tensors,
         layers=_pooled(layers, made_last),
-        input=views[graph.inputs[0]],
+        input=given,
         output=made_last,
-        given=graph.tensors[graph.inputs[0]],
-        made=graph.tensors[graph.outputs[0]],
+        given=graph.tensors[given.tensor],
+        made=graph.tensors[output.tensor],
     )
 
 
@@ -244,25 +246,24 @@ class _Op:
 
 
 def _end(graph: Graph, ends: tuple[int, ...], place: str) -> View:
-    """Return the input or the output; raises `ArtifactError`, with what helps, for what is none of C."""
-    tensor = graph.tensors[ends[0]]
-    shape = _shape(tensor)
+    """Return the input or the output; raises `ArtifactError`, with what helps, for one that is none of C."""
     if len(ends) != 1:
-        expected, remedy = "one", "give a model of one input and one output"
-    elif tensor.dtype not in _PIXEL_TYPES or len(tensor.scale) != 1:
-        expected = f"{' or '.join(_PIXEL_TYPES)} with one scale"
-        remedy = (
-            "make its Keras model one: edgecnn export MODEL.keras --scheme int8 (the converter of TensorFlow: "
-            "inference_input_type and inference_output_type tf.int8)"
+        raise ArtifactError(f"{place}: got {len(ends)}; expected one; give a model of one input and one output")
+    tensor = graph.tensors[ends[0]]
+    if tensor.dtype not in _PIXEL_TYPES or len(tensor.scale) != 1:
+        raise ArtifactError(
+            f"{place}: got 1 of {tensor.dtype} {list(tensor.shape)}; expected {' or '.join(_PIXEL_TYPES)} with one "
+            f"scale; make its Keras model int8: edgecnn export MODEL.keras --scheme int8 (with TensorFlow's converter: "
+            f"inference_input_type and inference_output_type tf.int8)"
         )
-    elif shape is None:
-        expected = "[1, height, width, channels] or [1, units], all sizes known but that of the batch"
-        remedy = "give the Keras model an Input with all sizes, as keras.Input((96, 96, 3)), and convert it again"
-    else:
-        return View(ends[0], shape)
-    raise ArtifactError(
-        f"{place}: got {len(ends)} of {tensor.dtype} {list(tensor.shape)}; expected {expected}; {remedy}"
-    )
+    shape = _shape(tensor)
+    if shape is None:
+        raise ArtifactError(
+            f"{place}: got 1 of {tensor.dtype} {list(tensor.shape)}; expected [1, height, width, channels] or "
+            f"[1, units], all sizes known but that of the batch; give the Keras model an Input of such sizes, as "
+            f"keras.Input((96, 96, 3)), and convert it again"
+        )
+    return View(ends[0], shape)
 
 
 def _shape(tensor: Tensor) -> Shape | None:
@@ -486,6 +487,8 @@ def _softmax(op: _Op) -> Layer:
         op.refuse("another scale than 1/256, or another zero point than the least value", "these")
     beta = float(op.operator.options.get("beta", 1.0))
     m, shift, least = fixedpoint.softmax(beta, float(op.tensor(0).scale[0]))
+    if shift < 0:  # nor does LiteRT compute it
+        op.refuse(f"a scale of {op.tensor(0).scale[0]:g}", "one of which powers can be told apart")
     return Softmax(
         label=op.label,
         sources=(op.view(0),),
