@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -170,12 +171,17 @@ def properties(root: Path) -> None:
 
 
 def names_of_classes(root: Path) -> None:
-    """Write folders without names, with names as Windows writes them, and with too few of them."""
+    """Write folders without names, with names as Windows writes them, with too few, and in another order."""
     for name in ("unnamed", "names-of-windows", "names-too-few"):
         with folder(root, name) as made:
             add_tflite(made, sound_int8(), UNIT.of(pictures(GRAY)), INT8_UNIT, pictures(GRAY))
             made.write_labels("names.txt")
     (root / "unnamed" / "labels.txt").unlink()
+    with folder(root, "names-reversed", classes(GRAY)[::-1]) as made:
+        forward = network(GRAY)
+        turned = replace(forward, dense=forward.dense[:, ::-1], dense_bias=forward.dense_bias[::-1])
+        content = make_tflite.integer_file(turned, UNIT, INT8_UNIT)
+        add_tflite(made, content, UNIT.of(pictures(GRAY)[::-1]), INT8_UNIT, pictures(GRAY)[::-1])
     windows = "\ufeff" + "\r\n".join(classes(GRAY)) + "\r\n\r\n"
     (root / "names-of-windows" / "labels.txt").write_bytes(windows.encode())
     (root / "names-too-few" / "labels.txt").write_text("\n".join(classes(GRAY)[:4]))

@@ -49,7 +49,7 @@ def _first_layer(root: Path, name: str, keras: Any, inner: Normalization, layer:
             content = make_keras.converted(model, examples=examples)
             made.write("int8.tflite", content)
             made.note("int8.tflite", make_tflite.litert(content, given), names)
-        if name in ("normalization", "batch-norm"):
+        if name == "batch-norm":
             made.write("net.onnx", make_keras.as_onnx(model))
             made.note("net.onnx", right, names)
         make_keras.saved(model, made.path / "net.h5")
@@ -90,11 +90,15 @@ def keras_files(root: Path, keras: Any) -> None:
 
 
 def keras3_files(root: Path, keras: Any) -> None:
-    """Write the files of Keras 3, whose .keras says so in metadata.json."""
+    """Write the files of Keras 3, whose .keras says so in metadata.json, and what is converted from them."""
     with folder(root, "keras3") as made:
         inside = network(GRAY, taking=UNIT, padded=True)
         model = make_keras.keras_model(keras, inside, keras.layers.Rescaling(1 / 255))
         _saved(made, model, RAW, ("net.keras", "net.h5"))
+        content = make_keras.converted(model)
+        made.write("net.tflite", content)
+        names = list(made.right["net.keras"])
+        made.note("net.tflite", make_tflite.litert(content, RAW.of(pictures(GRAY))), names)
 
 
 def _saved(made: Folder, model: Any, range_: Normalization, files: tuple[str, ...], *, logits: bool = False) -> None:

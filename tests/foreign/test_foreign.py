@@ -67,14 +67,14 @@ def corpus(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
 def test_what_was_made_elsewhere(case: Case, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = _copied(case, corpus, tmp_path / "case")
     monkeypatch.chdir(place.within)
-    last = ""
+    last, told = "", ""
     for line in case.lines[:-1]:
         said = _typed(line, place, last, typed=case.typed)
         assert said.code == 0, f"{line}\n{said.out}{said.err}"
-        for fact in case.says:
-            assert fact in said.out + said.err, f"{line}: {fact!r} is not said"
-        last = (said.out.strip().splitlines() or [""])[-1]
-    _judge(case, place, last)
+        last, told = (said.out.strip().splitlines() or [""])[-1], told + said.out + said.err
+    told += _judge(case, place, last)
+    for fact in case.says:
+        assert fact in told, f"{fact!r} is not said: {told}"
 
 
 def _copied(case: Case, corpus: Path, to: Path) -> Place:
@@ -83,19 +83,17 @@ def _copied(case: Case, corpus: Path, to: Path) -> Place:
     return Place(to, to / case.within, corpus, known["labels"], known["right"])
 
 
-def _judge(case: Case, place: Place, last: str) -> None:
-    """Type the last line and hold it against what is expected of it."""
+def _judge(case: Case, place: Place, last: str) -> str:
+    """Type the last line, hold it against what is expected of it, and return what it printed."""
     line, files = case.lines[-1], place.files()
     said = _typed(line, place, last, typed=case.typed)
     match case.expected:
         case Right() as right:
             _check_right(said, right, place)
-        case Measured(top1=least):
-            assert said.code == 0, said.err
-            rows = json.loads((place.within / "out.json").read_text())["results"]
-            assert [row for row in rows if row["top1"] is not None and row["top1"] >= least] == rows, rows
+        case Measured() as measured:
+            _check_measured(said, measured, place)
         case Assumed() as assumed:
-            _check_assumed(said, place, assumed.part, assumed.remedy)
+            _check_assumed(said, assumed, place)
             _check_right(_typed(f"{line} {assumed.remedy}", place, last), assumed.then, place)
         case Refused() as refused:
             _check_refused(said, refused)
@@ -104,13 +102,23 @@ def _judge(case: Case, place: Place, last: str) -> None:
         case Open() as left_open:
             _check_open(said, place, left_open)
             _check_right(_typed(f"{line} {left_open.remedy}", place, last), left_open.then, place)
+    return said.out + said.err
+
+
+def _check_measured(said: Said, measured: Measured, place: Place) -> None:
+    """Check that every row of out.json is as good as it should be, and that a warning names what is assumed."""
+    assert said.code == 0, said.err
+    rows = json.loads((place.within / "out.json").read_text())["results"]
+    assert all(row["top1"] >= measured.top1 for row in rows), rows
+    warnings_ = [line for line in said.err.splitlines() if line.startswith("warning: ")]
+    assert len(warnings_) == bool(measured.assumed), said.err
+    assert all(measured.assumed in line for line in warnings_)
 
 
 def _check_right(said: Said, right: Right, place: Place) -> None:
     """Check that a prediction is right, sure of its contract, and accepted."""
     assert said.code == 0, said.err
-    rows = _rows_of_program(said.out) if right.program else [json.loads(line) for line in said.out.splitlines()]
-    assert rows, "nothing was predicted"
+    rows = _rows_of_program(said.out) if right.program else _rows(said.out)
     for row in rows:
         _check_row(row, right, place)
         assert not row.get("assumed"), row["assumed"]
@@ -134,25 +142,38 @@ def _right_values(right: Right, place: Place, image: str) -> list[float]:
     return rows[name.name] if name.name in rows else rows[f"{name.stem}.png"]
 
 
+def _rows(printed: str) -> list[dict[str, Any]]:
+    """Return what predict printed as JSON: a line for each of a folder's pictures, which are four or more."""
+    rows = [json.loads(line) for line in printed.splitlines()]
+    assert len(rows) >= 4, printed
+    return rows
+
+
 def _rows_of_program(printed: str) -> list[dict[str, Any]]:
     """Return what the C program printed: file, label and probability, which has three digits."""
     fields = [line.split("\t") for line in printed.splitlines()]
     return [{"image": one[0], "label": one[1], "probability": float(one[2])} for one in fields]
 
 
-def _check_assumed(said: Said, place: Place, part: str, remedy: str) -> None:
-    """Check that it is said on one line and in the JSON what is assumed, and that nothing is accepted."""
+def _check_assumed(said: Said, assumed: Assumed, place: Place) -> None:
+    """Check that it is said on one line and in the JSON what is assumed, and that nothing of that is accepted."""
     assert said.code == 0, said.err
     (warning,) = said.err.strip().splitlines()
     assert warning.startswith("warning: ")
-    assert part in warning
-    assert remedy.split()[0] in warning
-    rows = [json.loads(row) for row in said.out.splitlines()]
-    # Of a picture to which it makes no difference, a gray one and the order of channels, nothing is assumed.
-    matters = [row for row in rows if any(one.startswith(part) for one in row["assumed"])]
-    assert matters, rows
-    assert matters == rows or part == "channels"
-    assert not any(row["accepted"] for row in matters)
+    assert assumed.part in warning
+    assert assumed.remedy.split()[0] in warning
+    rows = _rows(said.out)
+    assert any(one.startswith(assumed.part) for row in rows for one in row["assumed"])
+    _check_not_silent(rows, assumed.then, place)
+
+
+def _check_not_silent(rows: Sequence[dict[str, Any]], right: Right, place: Place) -> None:
+    """Check that whatever is assumed of a picture is not accepted, and that it is right where nothing is."""
+    for row in rows:
+        if row["assumed"]:
+            assert row["accepted"] is False
+        else:
+            _check_row(row, right, place)
 
 
 def _check_refused(said: Said, refused: Refused) -> None:
@@ -191,12 +212,8 @@ def _check_open(said: Said, place: Place, left_open: Open) -> None:
     if said.code:
         assert left_open.remedy.split()[0] in _the_error(said, (2,))
         return
-    rows = [json.loads(line) for line in said.out.splitlines()]
-    if any(row["assumed"] for row in rows):
-        assert not any(row["accepted"] for row in rows)
-        assert left_open.remedy.split()[0] in said.err
-        return
-    _check_right(said, left_open.then, place)
+    assert not said.err or left_open.remedy.split()[0] in said.err
+    _check_not_silent(_rows(said.out), left_open.then, place)
 
 
 def _typed(line: str, place: Place, last: str, *, typed: bool = False) -> Said:
