@@ -177,6 +177,14 @@ def test_colours_are_made_gray_as_those_of_a_file(tmp_path: Path, digits: tuple[
         assert data.picture == "digit"
 
 
+@pytest.mark.parametrize("size", [(40, 1), (1, 40), (1, 1)])
+def test_a_picture_may_be_a_line(tmp_path: Path, size: tuple[int, int]) -> None:
+    lines = np.random.default_rng(0).integers(0, 256, (60, *size), dtype=np.uint8)
+    for writer in (as_npz, as_folder):
+        data = opened(writer(tmp_path / "set", lines, np.arange(60) % 10), resize="28x28")
+        assert data.picture == "stretch"
+
+
 # Where they differ
 
 
