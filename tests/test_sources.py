@@ -168,10 +168,11 @@ def test_what_is_read_at_once_shows_no_progress_and_else_it_rises_to_its_end(
     assert not steps
     monkeypatch.setattr(watched, "_QUICK_S", -1.0)
     opened(path, observe=lambda *step: steps.append(step))
-    assert {what for what, _, _ in steps} == {f"read {name}"}
-    done = [done for _, done, _ in steps]
-    assert done == sorted(done)
-    assert {total for _, _, total in steps} == {done[-1]}
+    assert {what for what, _, _ in steps} == {f"read {name}", f"compare {name}"}
+    for stage in ("read", "compare"):
+        done = [done for what, done, _ in steps if what.startswith(stage)]
+        assert done == sorted(done)
+        assert {total for what, _, total in steps if what.startswith(stage)} == {done[-1]}
 
 
 def test_a_file_that_is_added_moves_at_most_one_other(tmp_path: Path) -> None:

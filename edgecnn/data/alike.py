@@ -73,11 +73,16 @@ def compared(
     `DataError` where it does not. `observe` is called with (images compared, images in all).
     """
     chosen = np.sort(np.random.default_rng(_SEED).permutation(len(images))[:IMAGES])
-    pairs = [(pictures[int(i)], images[i]) for i in chosen]
+    pairs = [(_given(pictures[int(i)]), flat(images[i])) for i in chosen]
     reading = _tried(pairs) if may_be_digits(images.shape[1:], labels) else STRETCHED
     if reading.picture == STRETCH:
-        _check_stretched(pairs, observe)
+        _check_stretched(pairs, images.shape[1:], observe)
     return reading
+
+
+def _given(picture: Path | Pixels) -> Path | Pixels:
+    """Return a picture as the device takes it: a file, or uint8 [H, W] or [H, W, 3]."""
+    return picture if isinstance(picture, Path) else flat(picture)
 
 
 def _tried(pairs: Sequence[tuple[Path | Pixels, Pixels]]) -> Reading:
@@ -88,15 +93,15 @@ def _tried(pairs: Sequence[tuple[Path | Pixels, Pixels]]) -> Reading:
     for picture, image in pairs:
         gray = _read(sight, picture if isinstance(picture, Path) else _gray(picture))
         tried += 1
-        changed += not _stays(sight, gray, flat(image))
+        changed += not _stays(sight, gray, image)
         if changed > most and gray.shape != (SIDE, SIDE):
             break  # it is decided, and to find a digit in a photo takes up to a second
     return Reading(STRETCH if changed > most else DIGIT, tried, changed)
 
 
 def _gray(picture: Pixels) -> Pixels:
-    """Return the gray levels [H, W] of a picture [H, W, C], as the device reads them from a file of it."""
-    return np.asarray(Image.fromarray(flat(picture)).convert("L"))
+    """Return the gray levels [H, W] of an array, as the device reads them from a file of it."""
+    return np.asarray(Image.fromarray(picture).convert("L"))
 
 
 def _stays(sight: Sight, gray: Pixels, image: Pixels) -> bool:
@@ -107,21 +112,23 @@ def _stays(sight: Sight, gray: Pixels, image: Pixels) -> bool:
     return found is not None and np.array_equal(found, image)
 
 
-def _check_stretched(pairs: Sequence[tuple[Path | Pixels, Pixels]], observe: ReadObserver) -> None:
-    height, width, channels = pairs[0][1].shape
-    sight = sight_of((height, width, channels), digits=False)
+def _check_stretched(
+    pairs: Sequence[tuple[Path | Pixels, Pixels]], shape: tuple[int, int, int], observe: ReadObserver
+) -> None:
+    """Raise `DataError` where a picture stretched to `shape` is not the image that training has of it."""
+    sight = sight_of(shape, digits=False)
     stretched = lambda pair: sight.see(_read(sight, pair[0]))[0]  # noqa: E731
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
         for done, (pixels, (picture, image)) in enumerate(zip(threads.map(stretched, pairs), pairs, strict=True), 1):
-            if not np.array_equal(pixels, flat(image)):
-                raise _differs(picture, f"{(pixels != flat(image)).sum():,} of {pixels.size:,} levels differ")
+            if not np.array_equal(pixels, image):
+                raise _differs(picture, f"{(pixels != image).sum():,} of {pixels.size:,} levels differ")
             observe(done, len(pairs))
 
 
 def _read(sight: Sight, picture: Path | Pixels) -> Any:
     """Return a picture as `sight` reads it; there is no limit to pixels but training's own."""
     try:
-        return sight.read(picture if isinstance(picture, Path) else flat(picture), Image.MAX_IMAGE_PIXELS)
+        return sight.read(picture, Image.MAX_IMAGE_PIXELS)
     except ImageError as error:
         raise _differs(picture, str(error)) from None
 
