@@ -399,6 +399,6 @@ def _model_of_file(asked: Asked, target: Target, folder: Path | None) -> Path:
             config=settings,
             data=images,
             said=asked.said,
-            warn=lambda line: say(f"warning: {line}"),
+            say=say,
             check=asked.check,
         )

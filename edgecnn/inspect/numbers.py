@@ -24,13 +24,14 @@ class Numbers:
     what: str  # weights, output or input
     stored: NDArray[Any] | None = None
     scale: NDArray[Any] | None = None
+    zero_point: NDArray[Any] | int = 0
     may_be_infinite: bool = False
 
     def fault(self) -> str | None:
         """Return what is wrong with them in one line that names the layer, None where nothing is.
 
-        A filter whose weights are all zero may have a scale of zero: it computes nothing, but for its bias. Of a whole
-        kernel, or of what a layer puts out, it is a fault: runtimes divide by that.
+        A filter whose weights are all zero may have a scale of zero: it computes nothing, but for its bias. Of any other
+        filter, of a whole kernel, or of what a layer puts out, it is a fault: runtimes divide by that.
         """
         return self._of_values() or self._of_scale()
 
@@ -48,9 +49,12 @@ class Numbers:
         wrong = self.scale[~(np.isfinite(self.scale) & (self.scale >= 0))]
         if wrong.size:
             return f"layer {self.layer}: a scale of its {self.what} is {wrong.flat[0]:g}; expected a number above 0"
+        is_lost = self.stored is not None and ((self.scale == 0) & (self.stored != self.zero_point)).any()
         is_bias = (
             self.stored is not None and self.stored.dtype.itemsize > _WIDEST
         )  # its scale follows from the kernel's
+        if is_lost and not is_bias and self.scale.any():
+            return f"layer {self.layer}: a filter of its {self.what} has the scale 0; expected a number above 0"
         if not self.scale.any() and not is_bias:
             said = f"every weight of layer {self.layer} is 0" if self.stored is not None else f"layer {self.layer}"
             return f"{said}: the scale of its {self.what} is 0; expected a number above 0"
@@ -59,4 +63,4 @@ class Numbers:
 
 def of_constant(layer: str, constant: Constant, *, may_be_infinite: bool) -> Numbers:
     """Return the numbers of a layer's constant."""
-    return Numbers(layer, "weights", constant.stored, constant.scale, may_be_infinite)
+    return Numbers(layer, "weights", constant.stored, constant.scale, constant.zero_point, may_be_infinite)

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from edgecnn import artifact, extras, inspect
 from edgecnn.artifact import Record
 from edgecnn.device.contract import Contract
-from edgecnn.device.resolution import NOTHING_SAID, Said, assumption_line
+from edgecnn.device.resolution import NOTHING_SAID, Said
 from edgecnn.errors import ArtifactError, StorageError
 from edgecnn.pipeline import gates
-from edgecnn.pipeline.contracts import found_by_trial, of_file, of_keras, replaced
+from edgecnn.pipeline.contracts import lines_on, of_file, of_keras, replaced
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,7 +60,7 @@ def adopt(
     if images is not None:
         record = _measured(record, images.data, predict, allow_chance=allow_chance, where=f"adopt {model}")
     path = model if out is None else out / model.name
-    for line in [*said_lines, *_lines(model, contract)]:
+    for line in [*said_lines, *lines_on(contract, model)]:
         say(line)
     _write(model, path, record)
     return path
@@ -157,12 +157,6 @@ def _replaced_lines(model: Path, said: Said) -> list[str]:
 
     found = contradictions(said.clues(), metadata_in(model))
     return [f"{part}: {now}, its metadata said {before}" for part, (now, before) in sorted(found.items())]
-
-
-def _lines(model: Path, contract: Contract) -> list[str]:
-    found = found_by_trial(contract)
-    trial = [f"found by trial on the validation images: {found}"] if found else []
-    return [*trial, *([f"warning: {model}: {assumption_line(contract)}"] if contract.assumed else [])]
 
 
 def _write(model: Path, path: Path, record: Record) -> None:

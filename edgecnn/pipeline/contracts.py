@@ -31,6 +31,7 @@ from edgecnn.device.resolution import (
     Known,
     Model,
     Said,
+    assumption_line,
     contradictions,
     recorded_parts,
     resolved,
@@ -243,6 +244,13 @@ def found_by_trial(contract: Contract) -> str:
     parts = [part for part, source in contract.sources.items() if source == TRIAL]
     texts = {"range": f"range {range_name(contract.mean, contract.std)}", "channels": f"channels {contract.channels}"}
     return ", ".join(texts[part] for part in parts)
+
+
+def lines_on(contract: Contract, model: Path) -> list[str]:
+    """Return what is to be told of a model's contract: what a trial found, and what is assumed."""
+    found = found_by_trial(contract)
+    trial = [f"{model}: found by trial on the validation images: {found}"] if found else []
+    return [*trial, *([f"warning: {model}: {assumption_line(contract)}"] if contract.assumed else [])]
 
 
 def replaced(contract: Contract, said: Said) -> dict[str, tuple[str, str]]:

@@ -12,10 +12,10 @@ from edgecnn.artifact import Record, Run
 from edgecnn.config import RunConfig
 from edgecnn.config.settings import CALIBRATED
 from edgecnn.device.contract import Contract
-from edgecnn.device.resolution import NOTHING_SAID, Said, assumption_line
+from edgecnn.device.resolution import NOTHING_SAID, Said
 from edgecnn.errors import ArtifactError, GateError
 from edgecnn.pipeline import gates
-from edgecnn.pipeline.contracts import of_keras
+from edgecnn.pipeline.contracts import lines_on, of_keras
 from edgecnn.pipeline.conversion import AUTO, Target, converted, predictions
 from edgecnn.pipeline.deciding import decision
 from edgecnn.pipeline.sensitivity import float_layers
@@ -87,12 +87,13 @@ def export_model(
     config: RunConfig,
     data: DataSet,
     said: Said = NOTHING_SAID,
-    warn: Callable[[str], None] = lambda line: None,
+    say: Callable[[str], None] = lambda line: None,
     check: Check | None = None,
 ) -> Path:
     """Export a .keras file that belongs to no run into folder `out`, checked like one of a run; return the path.
 
-    What it takes is in its record, or `said`, or found in the file or by trial; `warn` gets a line on what is assumed.
+    What it takes is in its record, or `said`, or found in the file or by trial; `say` gets a line on what was found by
+    trial and on what is assumed.
     """
     from edgecnn import _tf
 
@@ -102,8 +103,8 @@ def export_model(
     loaded = _tf.load_model(model)
     contract = of_keras(model, loaded, data=data, said=said)
     refuse_other_images(model, data)
-    if contract.assumed:
-        warn(f"{model}: {assumption_line(contract)}")
+    for line in lines_on(contract, model):
+        say(line)
     work = Workspace(Run(out), config, data)
     if target.keep_float == AUTO:
         target = replace(target, keep_float=float_layers(loaded, contract, target, work))

@@ -87,7 +87,7 @@ def check_adopted(
     return {**figures, "allowed_chance": True}
 
 
-_ABOUT_RANGE = "is its input 0..255? say --input-range 0..255,"
+_ABOUT_RANGE = "is its input 0..255? say --input-range 0..255 (or -1..1),"
 
 
 def _at_chance(who: str, probabilities: NDArray[np.float32], data: DataSet, figures: dict[str, Any]) -> str:

@@ -93,6 +93,7 @@ FLOATS = Right()
 WHOLE = 0.02  # of probabilities that are stored in 8 bits, and of two ways to round an input
 INTEGERS = Right(tolerance=WHOLE)
 ONNX = Right(model="net.onnx")
+CALIBRATED = Right(tolerance=1.0)  # on labelled pictures: the label is right, and how sure it may be is theirs to say
 _PREDICT = "predict --json --model net.tflite *.png"
 _PREDICT_ONNX = "predict --json --model net.onnx *.png"
 _IMAGENET = "--mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --channels rgb"
@@ -465,14 +466,19 @@ def _adopting() -> list[Case]:
             "adopt net.tflite --data {many}",
             _PREDICT,
             says=("-1..1",),
+            expected=CALIBRATED,
         ),
         _case(
             "adopt",
             "too few pictures to find a range",
             "signed-float",
             "adopt net.tflite --data {few}",
-            _PREDICT,
-            expected=Assumed(part="range", remedy=_SIGNED),
+            expected=Refused(
+                code=1,
+                facts=("net.tflite", "chance", "--input-range"),
+                remedy=(f"adopt net.tflite --data {{few}} {_SIGNED}", _PREDICT),
+                then=CALIBRATED,
+            ),
         ),
         _case(
             "adopt",
