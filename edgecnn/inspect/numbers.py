@@ -30,8 +30,8 @@ class Numbers:
     def fault(self) -> str | None:
         """Return what is wrong with them in one line that names the layer, None where nothing is.
 
-        A filter whose weights are all zero may have a scale of zero: it computes nothing, but for its bias. Of any other
-        filter, of a whole kernel, or of what a layer puts out, it is a fault: runtimes divide by that.
+        A filter whose weights are all zero may have a scale of zero: it computes nothing, but for its bias. Of any
+        other filter, of a whole kernel, or of what a layer puts out, it is a fault: runtimes divide by that.
         """
         return self._of_values() or self._of_scale()
 
