@@ -66,8 +66,6 @@ def ranges(root: Path) -> None:
     for name, (range_, stored) in integers.items():
         form = make_tflite.Form(stored, PROBABILITIES[stored.dtype])
         integer_folder(root, name, range_, form, shape=COLOR if range_ is IMAGENET else GRAY)
-    for picture, name in zip(pictures(GRAY), classes(GRAY), strict=True):
-        Image.fromarray(picture[..., 0]).save(root / "uint8-unit" / f"{name.replace(' ', '-')}.pgm")
 
 
 def layouts(root: Path) -> None:
@@ -121,13 +119,13 @@ def scores(root: Path) -> None:
     for name, dtype, zero_point, is_open in (
         ("logits-int8", "int8", -128, False),
         ("logits-uint8", "uint8", 0, False),
-        ("open-logits-int8", "int8", -128, True),
+        ("open-logits-uint8", "uint8", 0, True),
     ):
         ends = make_tflite.logits_range(network(GRAY), values, dtype)
         given = Stored(dtype, 1 / 255, zero_point)
         integer_folder(root, name, UNIT, make_tflite.Form(given, ends, open_batch=is_open, softmax=False))
     for picture, name in zip(pictures(GRAY), classes(GRAY), strict=True):
-        Image.fromarray(picture[..., 0]).save(root / "open-logits-int8" / f"{name.replace(' ', '-')}.pgm")
+        Image.fromarray(picture[..., 0]).save(root / "open-logits-uint8" / f"{name.replace(' ', '-')}.pgm")
     onnx_folder(root, "logits-onnx", UNIT, make_onnx.Form(ends=()))
     onnx_folder(root, "log-softmax", UNIT, make_onnx.Form(ends=("LogSoftmax",)))
 

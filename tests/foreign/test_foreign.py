@@ -122,7 +122,9 @@ def _check_right(said: Said, right: Right, place: Place) -> None:
     for row in rows:
         _check_row(row, right, place)
         assert not row.get("assumed"), row["assumed"]
-        assert row.get("accepted", True), row["reason"]
+        assert right.calibrated or row.get("accepted", True), row["reason"]
+    if right.calibrated:
+        _check_temperature(rows, right, place)
 
 
 def _check_row(row: dict[str, Any], right: Right, place: Place) -> None:
@@ -131,9 +133,23 @@ def _check_row(row: dict[str, Any], right: Right, place: Place) -> None:
     best = int(np.argmax(expected))
     label = str(best) if right.numbered else place.labels[best]
     assert row["label"] == label, f"{row['image']}: {row['label']} at {row['probability']}, right is {label}"
+    if right.calibrated:
+        return
     assert row["probability"] == pytest.approx(expected[best], abs=right.tolerance), row["image"]
     if "probabilities" in row:
         assert row["probabilities"] == pytest.approx(expected, abs=right.tolerance), row["image"]
+
+
+def _check_temperature(rows: Sequence[dict[str, Any]], right: Right, place: Place) -> None:
+    """Check that one temperature explains all: it divides the logarithms of ratios, here of the first two classes."""
+    found = []
+    for row in rows:
+        expected = np.array(_right_values(right, place, row["image"]))
+        first, second = expected.argsort()[::-1][:2]
+        ratio = row["probabilities"][first] / row["probabilities"][second]
+        found.append(np.log(ratio) / np.log(expected[first] / expected[second]))
+    assert min(found) > 0
+    assert max(found) < 1.2 * min(found), found
 
 
 def _right_values(right: Right, place: Place, image: str) -> list[float]:
