@@ -92,6 +92,11 @@ def load_model(path: Path) -> Any:
     The archive's checksums are tested before anything is read, and no code from the file is run.
     """
     _check_container(path)
+    if (version := keras_version(path)).startswith("3"):
+        raise ArtifactError(
+            f"{path}: saved by Keras {version}; expected a file of Keras 2 (tf_keras); save it as .tflite, or with "
+            f"TF_USE_LEGACY_KERAS=1"
+        )
     try:
         # The scope, not only the argument: load_model's safe_mode does not reach HDF5 files.
         with SafeModeScope(safe_mode=True), tfmot.quantization.keras.quantize_scope(), quiet():
@@ -100,6 +105,21 @@ def load_model(path: Path) -> Any:
         raise ArtifactError(
             f"{path}: tf_keras cannot read it ({_first_line(error)}); give a Keras image classifier"
         ) from None
+
+
+def keras_version(path: Path) -> str:
+    """Return the version of Keras that saved a .keras or .h5 file, as it says; "" where it says none."""
+    import h5py  # type: ignore[import-untyped]
+
+    try:
+        if path.suffix == ".keras":
+            with zipfile.ZipFile(path) as archive:
+                return str(json.loads(archive.read("metadata.json")).get("keras_version", ""))
+        with h5py.File(path, "r") as file:
+            said = file.attrs.get("keras_version", "")
+            return said.decode() if isinstance(said, bytes) else str(said)
+    except (OSError, ValueError, KeyError, AttributeError, zipfile.BadZipFile):
+        return ""
 
 
 def predict(model: Any, images: NDArray[np.uint8], contract: Contract, *, batch_size: int = 512) -> NDArray[np.float32]:

@@ -356,7 +356,6 @@ def test_threads_that_read_leave_warnings_as_they_were(tmp_path: Path) -> None:
 # From images to predictions
 
 
-@pytest.mark.xfail(strict=False, reason="the predictor does not yet read pictures as a model's record says")
 @pytest.mark.parametrize("change", ["black on white", "clothes"])
 def test_files_are_predicted_as_well_as_pixels(
     tmp_path: Path, digits: tuple[np.ndarray, np.ndarray], change: str

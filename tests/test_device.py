@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from edgecnn.data.digits import fit_to_mnist
-from edgecnn.device import DeviceError, ImageError, ModelError, Predictor, RuntimeMissingError
+from edgecnn.device import Contract, DeviceError, ImageError, ModelError, Predictor, RuntimeMissingError
 from edgecnn.device.preprocessing.mnist import to_mnist
 from edgecnn.device.preprocessing.pictures import read_gray, read_picture
 from edgecnn.device.runtimes.ladder import installed, works
@@ -156,31 +156,60 @@ def test_a_prediction_has_label_and_probabilities(model: Path, suffix: str) -> N
     assert prediction.label == str(int(np.argmax(prediction.probabilities)))
 
 
-def test_labels_come_from_the_record(model: Path) -> None:
-    record = model.with_name("int8.tflite.json")
+def contract_changed(model: Path, change: dict[str, object]) -> None:
+    """Change the contract in a model's record."""
+    record = model.with_name(f"{model.name}.json")
     values = json.loads(record.read_text())
-    record.write_text(json.dumps(values | {"labels": list("abcdefghij")}))
+    record.write_text(json.dumps(values | {"contract": values["contract"] | change}))
+
+
+def test_labels_come_from_the_record(model: Path) -> None:
+    contract_changed(model, {"labels": list("abcdefghij")})
     assert Predictor(model).predict(ROOT / "deploy" / "seven.png").label in "abcdefghij"
-    record.write_text(json.dumps(values | {"labels": ["a"]}))
-    with pytest.raises(ModelError, match="10 classes, its record names 1"):
+    contract_changed(model, {"labels": ["a", "b"]})
+    with pytest.raises(ModelError, match="10 classes, its record names 2"):
         Predictor(model)
 
 
 @pytest.mark.parametrize("labels", [5, "abcdefghij", [1] * 10])
 def test_labels_that_are_no_names_are_refused(model: Path, labels: object) -> None:
-    record = model.with_name("int8.tflite.json")
-    record.write_text(json.dumps(json.loads(record.read_text()) | {"labels": labels}))
-    with pytest.raises(ModelError, match="expected a list of names"):
+    contract_changed(model, {"labels": labels})
+    with pytest.raises(ModelError, match=r"int8\.tflite: its record has no readable contract"):
         Predictor(model)
 
 
-@pytest.mark.parametrize("change", [{"shape": [1, 32, 32, 3]}, {"dtype": "float32"}, {"range": [-1, 1]}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"shape": [32, 32, 3], "channels": "RGB"},
+        {"input": {"dtype": "float32", "scale": 0.0, "zero_point": 0}},
+        {"input": {"dtype": "uint8", "scale": 0.5, "zero_point": 0}},
+        {"layout": "HW"},
+    ],
+)
 def test_a_record_that_states_another_input_is_refused(model: Path, change: dict[str, object]) -> None:
+    contract_changed(model, change)
+    with pytest.raises(ModelError, match=r"int8\.tflite: its record says .*copy both again"):
+        Predictor(model)
+
+
+def test_a_record_of_schema_1_says_what_it_said(model: Path) -> None:
     record = model.with_name("int8.tflite.json")
     values = json.loads(record.read_text())
-    record.write_text(json.dumps(values | {"input": values["input"] | change}))
-    with pytest.raises(ModelError, match=r"its record says input .*; the model takes"):
-        Predictor(model)
+    before = Predictor(model).predict(ROOT / "deploy" / "seven.png")
+    given = {"shape": [1, 28, 28, 1], "dtype": "uint8", "range": [0, 255]}
+    old = {name: value for name, value in values.items() if name != "contract"}
+    record.write_text(json.dumps(old | {"schema": 1, "input": given, "labels": values["contract"]["labels"]}))
+    assert Predictor(model).predict(ROOT / "deploy" / "seven.png") == before
+
+
+def test_a_predictor_of_schema_1_says_in_a_line_what_to_do(model: Path) -> None:
+    """It compares what stands under `input` with what it feeds, and prints both."""
+    values = json.loads(model.with_name("int8.tflite.json").read_text())
+    assert values["schema"] == 2
+    assert "edgecnn export --format pyz" in values["input"]
+    assert len(repr(values["input"])) <= 120, "what it prints of that"
+    assert "labels" not in values
 
 
 def test_scores_that_are_no_probabilities_are_refused(tmp_path: Path) -> None:
@@ -192,10 +221,14 @@ def test_scores_that_are_no_probabilities_are_refused(tmp_path: Path) -> None:
         keras.layers.Flatten(name="f"),
         keras.layers.Dense(10, name="d"),
     ]
-    (tmp_path / "logits.tflite").write_bytes(to_tflite(keras.Sequential(layers, name="m"), scheme="float32"))
-    predictor = Predictor(tmp_path / "logits.tflite")
-    with pytest.raises(ModelError, match="are no probabilities; give a model that ends in softmax"):
-        predictor.predict(ROOT / "deploy" / "seven.png")
+    path = tmp_path / "logits.tflite"
+    path.write_bytes(to_tflite(keras.Sequential(layers, name="m"), scheme="float32"))
+    taken = Contract(shape=(28, 28, 1), labels=tuple("0123456789"))
+    with pytest.raises(ModelError, match="are no probabilities"):
+        Predictor(path, contract=taken.unstored()).predict(ROOT / "deploy" / "seven.png")
+    unsaid = Predictor(path)
+    assert unsaid.contract.scores == "logits", "as its last layer says"
+    assert sum(unsaid.predict(ROOT / "deploy" / "seven.png").probabilities) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("threads", [0, -5, 10**11])
@@ -252,7 +285,7 @@ def test_a_model_that_kills_its_runtime_costs_a_message(
         Predictor(model)
 
 
-def test_a_model_of_two_channels_is_refused(tmp_path: Path) -> None:
+def test_a_model_of_two_channels_takes_no_picture(tmp_path: Path) -> None:
     from edgecnn._tf import keras
     from edgecnn.export.tflite import to_tflite
 
@@ -262,8 +295,11 @@ def test_a_model_of_two_channels_is_refused(tmp_path: Path) -> None:
         keras.layers.Dense(4, name="d"),
     ]
     (tmp_path / "other.tflite").write_bytes(to_tflite(keras.Sequential(layers, name="other"), scheme="float32"))
-    with pytest.raises(ModelError, match=r"input is \[1, 8, 8, 2\]; expected \[1, height, width, 1 or 3\]"):
-        Predictor(tmp_path / "other.tflite")
+    predictor = Predictor(tmp_path / "other.tflite")
+    with pytest.raises(ImageError, match=r"seven\.png: .*\[8, 8, 2\].*\.npy"):
+        predictor.predict(ROOT / "deploy" / "seven.png")
+    np.save(tmp_path / "own.npy", np.zeros((8, 8, 2), np.float32))
+    assert len(predictor.predict(tmp_path / "own.npy").probabilities) == 4
 
 
 def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 from edgecnn.data import folder
 from edgecnn.device import ImageError, ModelError, Predictor
 from edgecnn.device.commands import predict_files
-from edgecnn.device.preprocessing.digit import are_digits
+from edgecnn.device.contract import may_be_digits
 from edgecnn.device.selftest import views
 from tests.conftest import Edgecnn
 
@@ -178,12 +178,12 @@ def test_the_c_library_reads_color_too(edgecnn: Edgecnn, board: Path, pictures: 
     assert [line.split("\t")[:2] for line in lines["c"]] == [line.split("\t")[:2] for line in lines["litert"]]
 
 
-def test_only_mnists_shape_and_classes_are_digits() -> None:
+def test_only_mnists_shape_and_classes_may_be_digits() -> None:
     digits = [str(number) for number in range(10)]
-    assert are_digits((28, 28, 1), digits)
-    assert not are_digits((28, 28, 3), digits)
-    assert not are_digits((28, 28, 1), [*"abcdefghij"])
-    assert not are_digits((28, 28, 1), [f"{number:02}" for number in range(100)])
+    assert may_be_digits((28, 28, 1), digits)
+    assert not may_be_digits((28, 28, 3), digits)
+    assert not may_be_digits((28, 28, 1), [*"abcdefghij"])
+    assert not may_be_digits((28, 28, 1), [f"{number:02}" for number in range(100)])
 
 
 def test_the_self_tests_copies_of_a_color_image_differ_in_their_channels() -> None:

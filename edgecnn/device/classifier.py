@@ -43,6 +43,11 @@ class Classifier:
         spec = _only("input", model.path, model.inputs)
         ends = quantized(spec), quantized(_only("output", model.path, model.outputs))
         check_contract(model.path, contract, without_batch(model.path, spec.shape), ends)
+        classes = classes_of(model.path, model.outputs[0].shape)
+        if len(contract.labels) != classes:
+            raise ModelError(
+                f"{model.path}: {classes} classes, its record names {len(contract.labels)}; copy both together"
+            )
         self.contract = replace(contract, input=ends[0], output=ends[1])
         self._encode = self.contract.encoder() if contract.is_picture else None
 
@@ -95,6 +100,9 @@ def contract_of(model: LoadedModel, said: Said = NOTHING_SAID, *, wins: bool = F
     path = model.path
     spec, scores = _only("input", path, model.inputs), _only("output", path, model.outputs)
     record = read_record(path)
+    recorded = recorded_contract(path, record) or model.contract
+    if recorded is not None:
+        check_contract(path, recorded, without_batch(path, spec.shape), (quantized(spec), quantized(scores)))
     asked = Model(
         path=path,
         input_shape=without_batch(path, spec.shape),
@@ -106,8 +114,8 @@ def contract_of(model: LoadedModel, said: Said = NOTHING_SAID, *, wins: bool = F
     return resolved(
         asked,
         said=said,
-        recorded=recorded_contract(path, record) or model.contract,
-        clues={} if record or model.contract else clues_in(path, said, quantized(spec)),
+        recorded=recorded,
+        clues={} if recorded is not None else clues_in(path, said, quantized(spec)),
         are_probabilities=lambda: are_probabilities(model),
         wins=wins,
     )

@@ -322,7 +322,7 @@ def from_dict(kept: Any) -> Contract:
         ends = {end: Quantized(**kept[end]) for end in ("input", "output")}
         for spec in ends.values():
             _check_quantized(spec)
-        tuples = {name: tuple(kept[name]) for name in ("shape", "labels", "mean", "std")}
+        tuples = {name: _listed_in(kept, name) for name in ("shape", "labels", "mean", "std")}
         _check_kinds(tuples, kept["sources"])
         return Contract(**{**kept, **ends, **tuples})
     except (TypeError, KeyError, AttributeError) as error:
@@ -350,6 +350,12 @@ def of_first_schema(kept: Mapping[str, Any], labels: Sequence[str]) -> Contract:
 def may_be_digits(shape: Sequence[int], labels: Sequence[str]) -> bool:
     """Return whether pictures of `shape` [H, W, C] in these classes may be MNIST's: whether they are, others say."""
     return tuple(shape) == (28, 28, 1) and tuple(labels) == tuple("0123456789")
+
+
+def _listed_in(kept: Mapping[str, Any], name: str) -> tuple[Any, ...]:
+    if not isinstance(kept[name], list):
+        raise ContractError(f"contract: {name} is {kept[name]!r:.60}; expected a list; copy the record again")
+    return tuple(kept[name])
 
 
 def _check_choice(name: str, got: str, known: Sequence[str]) -> None:

@@ -60,7 +60,7 @@ Watch = Callable[[NDArray[np.uint8], Prediction], None]
 class PlacedPrediction:
     """A digit of a page: its row, counted from 0 at the top, its box, and what it was read as.
 
-    The box is left, top, width and height in pixels of the picture, turned as its EXIF says.
+    The box is left, top, width and height in pixels of the picture, turned as its file says.
     """
 
     row: int

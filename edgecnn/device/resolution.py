@@ -160,8 +160,9 @@ def resolved(
     must not contradict record or metadata, unless it `wins`.
     """
     options = said.clues()
-    if recorded is not None and not (wins and options):
+    if recorded is not None and not wins:
         _refuse_contradiction(model.path, options, recorded_parts(recorded), "its record")
+    if recorded is not None and not options:
         return replace(recorded, input=model.input, output=model.output)
     metadata = {part: known for part, known in clues.items() if known.source == METADATA}
     if not wins:

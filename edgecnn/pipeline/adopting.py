@@ -7,18 +7,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgecnn import artifact, extras, inspect
+from edgecnn import artifact, extras
 from edgecnn.artifact import Record
 from edgecnn.device.contract import Contract
 from edgecnn.device.resolution import NOTHING_SAID, Said
 from edgecnn.errors import ArtifactError, StorageError
 from edgecnn.pipeline import gates
-from edgecnn.pipeline.contracts import lines_on, of_file, of_keras, replaced
+from edgecnn.pipeline.contracts import Run, likelier, lines_on, of_file, of_keras, replaced
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from edgecnn.config import RunConfig
     from edgecnn.data import DataSet
 
@@ -52,13 +49,15 @@ def adopt(
     reads them at chance. Nothing is written then.
     """
     check_suffix(model)
+    from edgecnn import inspect
+
     if model.suffix in artifact.EXPORT_SUFFIXES:
         gates.check_file(inspect.whole(model), model.suffix, where=f"adopt {model}")
     said_lines = _replaced_lines(model, said)
-    contract, predict = _understood(model, images, said)
+    contract, run = _understood(model, images, said)
     record = _recorded(model, contract, images)
     if images is not None:
-        record = _measured(record, images.data, predict, allow_chance=allow_chance, where=f"adopt {model}")
+        record = _measured(record, images.data, run, allow_chance=allow_chance, where=f"adopt {model}")
     path = model if out is None else out / model.name
     for line in [*said_lines, *lines_on(contract, model)]:
         say(line)
@@ -74,11 +73,8 @@ def check_suffix(model: Path) -> None:
         )
 
 
-Predict = Callable[["NDArray[np.uint8]"], "NDArray[np.float32]"]
-
-
-def _understood(model: Path, images: Images | None, said: Said) -> tuple[Contract, Predict]:
-    """Return the contract of a model, and what gives its class probabilities for images."""
+def _understood(model: Path, images: Images | None, said: Said) -> tuple[Contract, Run]:
+    """Return the contract of a model, and what gives its class probabilities for images under a contract."""
     data = None if images is None else images.data
     if model.suffix in KERAS:
         extras.require("train", needed_by="adopt")
@@ -86,15 +82,17 @@ def _understood(model: Path, images: Images | None, said: Said) -> tuple[Contrac
 
         loaded = _tf.load_model(model)
         contract = of_keras(model, loaded, data=data, said=said, wins=True)
-        return contract, lambda pixels: _tf.predict(loaded, pixels, contract)
+        return contract, lambda one, pixels: _tf.predict(loaded, pixels, one)
     from edgecnn.device.classifier import Classifier
     from edgecnn.device.runtimes.loader import load
 
     contract = of_file(model, data=data, said=said, wins=True)
-    return contract, Classifier(load(model), contract).probabilities
+    running = load(model)
+    return contract, lambda one, pixels: Classifier(running, one).probabilities(pixels)
 
 
 def _recorded(model: Path, contract: Contract, images: Images | None) -> Record:
+    from edgecnn import inspect
     from edgecnn.pipeline.workspace import described
 
     contents = [artifact.read_bytes(part) for part in artifact.parts_of(model)]
@@ -132,16 +130,22 @@ def _scheme_of(model: Path, contract: Contract) -> str:
     return "float16" if "float16" in stored else "float32"
 
 
-def _measured(record: Record, data: DataSet, predict: Predict, *, allow_chance: bool, where: str) -> Record:
+def _measured(record: Record, data: DataSet, run: Run, *, allow_chance: bool, where: str) -> Record:
     """Return the record with figures on the validation images, and a reject option fitted to them."""
     from edgecnn.pipeline.deciding import decided, typical
 
-    validation = data.validation
-    probabilities = predict(validation.images)
-    seen = gates.check_adopted(probabilities, data, where=where, allow_chance=allow_chance)
+    validation, contract = data.validation, record.contract
+    probabilities = run(contract, validation.images)
+    seen = gates.check_adopted(
+        probabilities,
+        data,
+        where=where,
+        allow_chance=allow_chance,
+        likelier=lambda: likelier(contract, data, run),
+    )
     right = probabilities.argmax(axis=1) == validation.labels
     metrics = {"validation_top1": float(right.mean()), "images": len(validation), **seen}
-    decision = decided(data, record.contract, probabilities, typical(data))
+    decision = decided(data, contract, probabilities, typical(data))
     return replace(record, metrics=metrics, decision=decision)
 
 

@@ -154,8 +154,8 @@ def with_names(contract: Contract, data: DataSet, *, where: str) -> Contract:
     odd = sorted(set(own) ^ set(theirs))
     what = f"{odd[0]!r:.40} is in one of them only" if odd else "their order is another"
     raise ArtifactError(
-        f"{where}: its classes are {_listed(own)}, those of {data.name} {_listed(theirs)}; {what}; name the folders or "
-        f"the model's classes alike, in the same order: --labels FILE"
+        f"{where}: its classes are {_listed(own)}, those of {data.name} {_listed(theirs)}; {what}; give images whose "
+        f"classes are the model's, in its order, or say what these are really called: --labels FILE"
     )
 
 
@@ -218,6 +218,22 @@ def candidates(contract: Contract, parts: Sequence[str]) -> list[Contract]:
         for mean, std in ranges
         for order in orders
     ]
+
+
+def likelier(contract: Contract, data: DataSet, run: Run) -> str:
+    """Return the range with which a model reads far more of the validation images, and how many; "" for none.
+
+    It is for a model that reads them no better than chance.
+    """
+    images, labels = data.validation.images[:_MOST_IMAGES], data.validation.labels[:_MOST_IMAGES]
+    shares = {
+        range_name(one.mean, one.std): float((run(one, images).argmax(axis=1) == labels).mean())
+        for one in candidates(contract, ["range"])
+    }
+    own = shares.pop(range_name(contract.mean, contract.std), 0.0)
+    usual = {name: share for name, share in shares.items() if name in RANGES and share > 2 * own}
+    best = max(usual, key=lambda name: usual[name], default="")
+    return f"with --input-range {best} it reads {usual[best]:.1%}" if best else ""
 
 
 def _differs(one: Contract, other: Contract, parts: Sequence[str]) -> bool:

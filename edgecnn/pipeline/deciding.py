@@ -129,5 +129,6 @@ def _write(path: Path, record: Record, data: DataSet, layers: Sequence[Layer]) -
     from edgecnn.device import Predictor
 
     predictor = Predictor(path)
-    found = decided(data, predictor.contract, predictor.probabilities(data.validation.images), layers)
-    artifact.write_record(path, replace(record, contract=predictor.contract, decision=found))
+    contract = replace(predictor.contract, picture=data.picture)  # a record of schema 1 did not say it
+    found = decided(data, contract, predictor.probabilities(data.validation.images), layers)
+    artifact.write_record(path, replace(record, contract=contract, decision=found))

@@ -15,7 +15,7 @@ from edgecnn.device.contract import Contract
 from edgecnn.device.resolution import NOTHING_SAID, Said
 from edgecnn.errors import ArtifactError, GateError
 from edgecnn.pipeline import gates
-from edgecnn.pipeline.contracts import lines_on, of_keras
+from edgecnn.pipeline.contracts import likelier, lines_on, of_keras
 from edgecnn.pipeline.conversion import AUTO, Target, converted, predictions
 from edgecnn.pipeline.deciding import decision
 from edgecnn.pipeline.sensitivity import float_layers
@@ -142,7 +142,15 @@ def _export_to(path: Path, parent: Parent, target: Target, work: Workspace, chec
     where = f"export {parent.recipe}/{path.name}"
     reference = _tf.predict(parent.model, work.data.validation.images, parent.contract)
     gates.check_finite(parent.model, parent.contract, reference, target, work)
-    gates.check_parent(reference, work, where=where, is_ours=artifact.record_path(parent.path).exists())
+    gates.check_parent(
+        reference,
+        work,
+        where=where,
+        is_ours=artifact.record_path(parent.path).exists(),
+        likelier=lambda: likelier(
+            parent.contract, work.data, lambda one, images: _tf.predict(parent.model, images, one)
+        ),
+    )
     content = converted(parent.model, parent.contract, target, work)
     gates.check_file(content, path.suffix, where=where)
     if check:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,20 +55,27 @@ def _fault_of(
     return f"{wrong.size:,} of {len(outputs):,} {which} images give NaN or infinity{begins}"
 
 
-def check_parent(probabilities: NDArray[np.float32], work: Workspace, *, where: str, is_ours: bool) -> None:
+def check_parent(
+    probabilities: NDArray[np.float32], work: Workspace, *, where: str, is_ours: bool, likelier: Callable[[], str]
+) -> None:
     """Raise `GateError` where `probabilities` [N, classes] of the Keras parent on validation are no better than chance.
 
-    `is_ours` says that a record beside the parent says how it was trained.
+    `is_ours` says that a record beside the parent says how it was trained; of another, `likelier` says what reads more.
     """
     figures = figures_on_validation(probabilities, work.data)
     if figures["at_chance"] and not work.config.exporting.allow_chance:
-        remedy = "train it longer, on more images," if is_ours else _ABOUT_RANGE
+        remedy = "train it longer, on more images," if is_ours else _about_range(likelier)
         said = _at_chance(f"{where}: the parent itself", probabilities, work.data, figures)
         raise GateError(f"{said}: {remedy} or export it as it is with --allow-chance")
 
 
 def check_adopted(
-    probabilities: NDArray[np.float32], data: DataSet, *, where: str, allow_chance: bool
+    probabilities: NDArray[np.float32],
+    data: DataSet,
+    *,
+    where: str,
+    allow_chance: bool,
+    likelier: Callable[[], str],
 ) -> dict[str, Any]:
     """Return what a record's metrics hold of a foreign model's `probabilities` [N, classes] of validation images.
 
@@ -83,11 +90,12 @@ def check_adopted(
         return figures
     if not allow_chance:
         said = _at_chance(f"{where}: it", probabilities, data, figures)
-        raise GateError(f"{said}: {_ABOUT_RANGE} or adopt it as it is with --allow-chance")
+        raise GateError(f"{said}: {_about_range(likelier)} or adopt it as it is with --allow-chance")
     return {**figures, "allowed_chance": True}
 
 
-_ABOUT_RANGE = "is its input 0..255? say --input-range 0..255 (or -1..1),"
+def _about_range(likelier: Callable[[], str]) -> str:
+    return f"{found}: say so," if (found := likelier()) else "is its input 0..255? say --input-range 0..255,"
 
 
 def _at_chance(who: str, probabilities: NDArray[np.float32], data: DataSet, figures: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from edgecnn import artifact, inspect
+from edgecnn import artifact
 from edgecnn.artifact import Record
 from edgecnn.device.resolution import assumption_line
 from edgecnn.pipeline import parity
@@ -29,6 +29,8 @@ def row(
     place: Place,
 ) -> dict[str, Any]:
     """Return the figures of one model in one runtime; null for what does not apply or could not be measured."""
+    from edgecnn import inspect
+
     content, parts = inspect.whole(m.model), artifact.parts_of(m.model)
     in_c = library if isinstance(library, CLibrary) else None
     cost = cost_of(content, m.model.suffix)
