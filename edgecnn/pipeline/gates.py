@@ -56,16 +56,17 @@ def check_parent(probabilities: NDArray[np.float32], work: Workspace, *, where: 
     `is_ours` says that a record beside the parent says how it was trained.
     """
     from edgecnn.bench.accuracy import top1_accuracy
+    from edgecnn.bench.chance import chance_level
 
     figures = figures_on_validation(probabilities, work.data)
     if not figures["at_chance"] or work.config.exporting.allow_chance:
         return
-    top1 = top1_accuracy(probabilities, work.data.validation.labels)
-    doubt = "train it longer," if is_ours else "is its input 0..255? say --input-range 0..255,"
+    top1, classes = top1_accuracy(probabilities, work.data.validation.labels), len(work.data.labels)
+    is_chance = "is chance" if figures["balanced_top1"] <= chance_level(classes) else "so few cannot tell from chance"
+    remedy = "train it longer, on more images," if is_ours else "is its input 0..255? say --input-range 0..255,"
     raise GateError(
-        f"{where}: the parent itself reads {top1.top1:.1%} of {top1.images:,} validation images in "
-        f"{probabilities.shape[1]} classes ({_balanced(figures)}), which is chance: {doubt} or export it as it is with "
-        f"--allow-chance"
+        f"{where}: the parent itself reads {top1.top1:.1%} of {top1.images:,} validation images in {classes} classes "
+        f"({_balanced(figures)}), which {is_chance}: {remedy} or export it as it is with --allow-chance"
     )
 
 
