@@ -61,6 +61,35 @@ def test_chance_depends_on_the_number_of_classes(top1: float, word: str) -> None
     assert verdict(epochs([0.6, 0.6, 0.6], [0.6, 0.6, 0.6], top1=top1), classes=2).word == word
 
 
+def test_what_reads_at_chance_is_dead_however_many_it_gets_right() -> None:
+    """94 of 100 images are of one class, which is all that it answers."""
+    history = epochs([0.25, 0.23, 0.23], [0.23, 0.23, 0.23], top1=0.94)
+    assert verdict(history, classes=2).word == "fits"
+    judged = verdict(history, classes=2, at_chance=True)
+    assert (judged.word, judged.hopeless) == ("dead", True)
+    assert "chance level after 3 epochs (94.0% at best, 50.0% by guessing)" in judged.shows
+
+
+def test_what_reads_at_chance_never_fits() -> None:
+    """The training loss still falls, so that it is not dead yet."""
+    history = epochs([0.3, 0.25, 0.22], [0.23, 0.22, 0.22], top1=0.94)
+    assert verdict(history, classes=2).word == "fits"
+    assert verdict(history, classes=2, at_chance=True).word == "underfits"
+
+
+def test_what_shows_on_the_training_images_alone_is_not_dead() -> None:
+    by_heart = epochs([0.5, 0.4, 0.4], [2.3, 2.3, 2.3], top1=0.94, val_top1=0.1)
+    judged = verdict(by_heart, classes=10, at_chance=True)
+    assert judged.word == "unfinished"
+    assert "chance level" in judged.shows
+
+
+def test_few_right_of_many_classes_is_learning_where_balanced_accuracy_says_so() -> None:
+    history = epochs([0.9, 0.9, 0.9], [0.9, 0.9, 0.9], top1=0.04)
+    assert verdict(history, classes=100).word == "dead"
+    assert verdict(history, classes=100, at_chance=False).word == "underfits"
+
+
 @pytest.mark.parametrize(
     ("losses", "validation_losses", "hopeless"),
     [

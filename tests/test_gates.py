@@ -161,6 +161,13 @@ def test_shuffled_labels_are_refused(tmp_path: Path) -> None:
         exported(reader(), replace(data, validation=Split(data.validation.images, shuffled)), tmp_path)
 
 
+def test_what_so_few_images_cannot_tell_from_chance_says_so(tmp_path: Path) -> None:
+    data = quadrants(3, 3)
+    labels = np.array([0, 0, 1, 1, 1, 0])
+    with pytest.raises(GateError, match=r"reads 66.7% of 6 .*so few cannot tell from chance"):
+        exported(reader(2), replace(data, validation=Split(data.validation.images, labels)), tmp_path)
+
+
 @pytest.mark.parametrize("counts", [(3, 3, 2, 2), (1, 1, 1, 7), (9, 1)])
 def test_a_perfect_network_passes_on_ten_images(counts: tuple[int, ...], tmp_path: Path) -> None:
     figures = artifact.checked(exported(reader(len(counts)), quadrants(*counts), tmp_path)).metrics

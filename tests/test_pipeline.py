@@ -81,6 +81,9 @@ def test_records_say_where_everything_came_from(quick_run: Path) -> None:
     assert int8.input == {"shape": [1, 28, 28, 1], "dtype": "uint8", "range": [0, 255]}
     assert int8.metrics.keys() >= {"top1_agreement", "max_abs_error", "drop_pp", "validation_top1", "mcnemar_p"}
     for record in (baseline, pruned, int8):
+        figures = record.metrics
+        assert 0.5 < figures["balanced_low"] <= figures["balanced_top1"] <= figures["balanced_high"] <= 1
+        assert (figures["at_chance"], figures["never_predicted"]) == (False, [])
         assert record.data["name"] == "digits"
         assert record.versions["tensorflow"]
         assert (record.seed, record.schema) == (0, 1)
@@ -95,6 +98,8 @@ def test_bench_has_a_row_per_artifact_and_runtime(quick_run: Path) -> None:
     assert result["baseline"] == "export/baseline/float32.onnx"
     for row in result["results"]:
         assert 0 <= row["top1_low"] <= row["top1"] <= row["top1_high"] <= 1
+        assert 0 <= row["balanced_low"] <= row["balanced_top1"] <= row["balanced_high"] <= 1
+        assert row["at_chance"] is False
         assert 0 < row["p50_us"] <= row["p90_us"] <= row["p99_us"]
         assert row["gzip_bytes"] < row["size_bytes"]
         assert row["threads"] == 1
@@ -277,6 +282,23 @@ def test_an_int8_model_that_loses_too_much_is_refused_and_not_written(copied_run
     assert caught.value.exit_code == 1
     assert not path.exists()
     assert not artifact.record_path(path).exists()
+
+
+def test_a_model_of_the_run_that_reads_at_chance_is_refused(copied_run: Path) -> None:
+    work = workspace(copied_run)
+    validation = work.data.validation
+    shuffled = replace(validation, labels=np.random.default_rng(0).permutation(validation.labels))
+    guessing = replace(work, data=replace(work.data, validation=shuffled))
+    path = copied_run / "export" / "baseline" / "int8.tflite"
+    for file in (path, artifact.record_path(path)):
+        file.unlink()
+    with pytest.raises(GateError, match=r"of 287 validation images in 10 classes .*chance: train it longer.*--allow"):
+        export(guessing, recipe="baseline", target=Target("tflite", "int8"))
+    assert not path.exists()
+    allowed = replace(work.config, exporting=replace(work.config.exporting, allow_chance=True, max_drop_pp=100))
+    export(replace(guessing, config=allowed), recipe="baseline", target=Target("tflite", "int8"))
+    assert artifact.checked(path).metrics["allowed_chance"] is True
+    assert export(work, recipe="baseline", target=Target("tflite", "int8")) == path, "what was allowed stays so"
 
 
 def test_a_pruning_that_loses_too_much_is_refused_and_kept_under_a_higher_limit(copied_run: Path) -> None:
