@@ -2,7 +2,7 @@
 
 The C computes what TensorFlow Lite's reference kernels compute, bit for bit. The kernels are the .c files beside this
 one; only those that the network uses are taken. `network` reads the layers, `plan` gives each a kernel and a place in
-the arena, `text` writes it down.
+the arena, `ends` says what goes in and comes out, `text` writes it down.
 """
 
 from __future__ import annotations
