@@ -136,13 +136,14 @@ def _by_program(bundle: Mapping[str, bytes]) -> str:
 
 
 def _expected(bundle: Mapping[str, bytes]) -> tuple[str, float, float]:
-    """Return label, score and tolerance of the self-test's picture."""
+    """Return label, probability as it is shown, and tolerance of the self-test's first picture."""
     try:
         expected = json.loads(bundle[EXPECTED])
         scores = [float(score) for score in expected["scores"][0]]
         labels = bundle["labels.txt"].decode().splitlines()
         best = scores.index(max(scores))
-        return labels[best], scores[best], float(expected["tolerance"])
+        # What bundles of before do not say was near the score.
+        return labels[best], float(expected.get("shown", scores[best])), float(expected["tolerance"])
     except (KeyError, ValueError, IndexError, TypeError) as error:
         raise ArtifactError(
             f"deploy: {EXPECTED} or labels.txt is not a bundle's ({error!r:.80}); export it again"

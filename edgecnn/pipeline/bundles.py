@@ -117,14 +117,17 @@ def _self_test_files(predictor: Predictor, record: Record) -> dict[str, bytes]:
         pixels = predictor.see(picture)
         given: NDArray[Any] = selftest.views(pixels)
         files = {selftest.IMAGE: artifact.read_bytes(picture), selftest.PIXELS: pixels.tobytes()}
+        shown = predictor.predict(pixels).probability
     else:
         given = _own_inputs(predictor)
-        files = {selftest.INPUTS: _npy(given)}
+        files = {selftest.INPUTS: _npy(given), selftest.PIXELS: given[0].tobytes()}
+        shown = predictor.predict_input(given[0]).probability
     scores = predictor.probabilities(given)
     expected = {
         "model": predictor.model.path.name,
         "runtime": predictor.model.runtime,
         "tolerance": _TOLERANCE.get(record.scheme, _TOLERANCE_OF_ROUNDED),
+        "shown": shown,  # of the first image, calibrated, as the program in C prints it
         "scores": [[float(f"{score:.9g}") for score in row] for row in scores],  # nine digits name a float32
     }
     return {**files, selftest.EXPECTED: (json.dumps(expected, indent=1) + "\n").encode()}
