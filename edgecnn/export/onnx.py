@@ -151,6 +151,9 @@ def _steps(exported: Any) -> list[Step]:
     return [Step(node.name, tuple(node.input), tuple(node.output)) for node in exported.graph.node]
 
 
+_MADE_UP = re.compile(r"__(\d+)")  # what tf2onnx ends the names with that it makes up
+
+
 def _with_stable_names(model: Any) -> Any:
     """Number the names that tf2onnx makes up (``conv1/BiasAdd__8``) by their order in the file.
 
@@ -159,7 +162,7 @@ def _with_stable_names(model: Any) -> Any:
     numbers: dict[str, str] = {}
 
     def stable(name: str) -> str:
-        return re.sub(r"__(\d+)", lambda m: numbers.setdefault(m[0], f"__{len(numbers)}"), name)
+        return _MADE_UP.sub(lambda m: numbers.setdefault(m[0], f"__{len(numbers)}"), name)
 
     graph = model.graph
     for node in graph.node:
@@ -168,4 +171,14 @@ def _with_stable_names(model: Any) -> Any:
         node.output[:] = [stable(name) for name in node.output]
     for value in [*graph.initializer, *graph.input, *graph.output, *graph.value_info]:
         value.name = stable(value.name)
+    _order_constants(graph.initializer)
     return model
+
+
+def _order_constants(initializers: Any) -> None:
+    """Put the constants that tf2onnx folds in the order of their numbers: it keeps them in a set, in any order."""
+    places = [place for place, one in enumerate(initializers) if _MADE_UP.search(one.name)]
+    kept = {place: initializers[place].SerializeToString() for place in places}
+    order = sorted(places, key=lambda place: int(_MADE_UP.findall(initializers[place].name)[-1]))
+    for place, source in zip(places, order, strict=True):
+        initializers[place].ParseFromString(kept[source])

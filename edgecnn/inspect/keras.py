@@ -69,7 +69,7 @@ def _affine(layer: Any, kind: str) -> tuple[NDArray[np.float64], NDArray[np.floa
     """Return scale and offset of a layer that scales and shifts its input, per channel or for all; None for others."""
     if kind == "Rescaling":
         return tuple(np.atleast_1d(np.asarray(one, np.float64)) for one in (layer.scale, layer.offset))  # type: ignore[return-value]
-    if kind == "Normalization":
+    if kind == "Normalization" and getattr(layer, "mean", None) is not None:  # else nobody adapted it
         mean, variance = (np.asarray(one, np.float64).ravel() for one in (layer.mean, layer.variance))
         deviation = np.sqrt(np.maximum(variance, 1e-14))
         return 1 / deviation, -mean / deviation

@@ -114,6 +114,8 @@ def decided(
 
 def _data_of(path: Path, record: Record, data_dir: Path | None, observe: Observer) -> DataSet:
     """Return the data that a model was trained on, split as it was; `ArtifactError` where it is not what it was."""
+    if not record.data["name"]:
+        raise ArtifactError(f"{path}: adopted without images; adopt it with labelled ones: edgecnn adopt --data PATH")
     config = configure(data=record.data["name"], resize=record.data.get("resize"))
     config = replace(config, validation_fraction=record.data["validation_fraction"])
     data = load_data(config, data_dir=data_dir, observe=observe)
