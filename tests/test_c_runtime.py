@@ -19,8 +19,8 @@ from PIL import Image
 from edgecnn.bench.footprint import flash_bytes
 from edgecnn.device import ImageError, ModelError, Predictor, RuntimeMissingError
 from edgecnn.device.commands import predict_files
+from edgecnn.device.contract import real_values
 from edgecnn.device.files import read_record
-from edgecnn.device.predictor import decode_output
 from edgecnn.device.runtimes.library import Library
 from edgecnn.device.runtimes.loader import load
 from edgecnn.device.trust.decision import read_decision
@@ -114,7 +114,7 @@ def test_the_library_is_chosen_first_and_says_what_the_reference_kernels_say(boa
     chosen, named = Predictor(board / "int8.tflite"), Predictor(board / "int8.tflite", runtime="litert")
     assert (chosen.model.runtime, named.model.runtime) == ("c", "litert")
     got = chosen.probabilities(cases[:, :784].reshape(-1, 28, 28, 1))
-    assert np.array_equal(got, decode_output(cases[:, 784:].view(np.int8), named.output))
+    assert np.array_equal(got, real_values(cases[:, 784:].view(np.int8), named.contract.output))
     assert chosen.labels == named.labels
 
 
@@ -252,7 +252,8 @@ def test_a_library_of_a_model_made_elsewhere_has_its_types_and_shape(
     model, reference = load(tmp_path / "net.tflite", runtime="c"), converted(made)
     assert (model.inputs[0].shape, model.inputs[0].dtype) == ((1, 12, 10), "int8")
     assert (model.outputs[0].shape, model.outputs[0].dtype) == ((1, 5), "uint8")
-    assert model.contract is not None and "range 0..1" in model.contract.assumed
+    assert model.contract is not None
+    assert (model.contract.is_unit, model.contract.sources["range"]) == (True, "quantization")
     assert model.calibration == (1.0, 0.0)
     cases = np.frombuffer(golden.cases(reference, count=6), np.uint8).reshape(6, 120 + 5)
     for case in cases:

@@ -219,7 +219,7 @@ def test_a_truncated_model_is_one_line(
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
-def test_a_model_for_other_images_or_without_softmax_is_refused(edgecnn: Edgecnn, tmp_path: Path) -> None:
+def test_a_model_for_other_images_is_refused_and_one_without_softmax_assumed(edgecnn: Edgecnn, tmp_path: Path) -> None:
     from edgecnn._tf import keras, save_model
     from edgecnn.export.tflite import to_tflite
 
@@ -232,9 +232,12 @@ def test_a_model_for_other_images_or_without_softmax_is_refused(edgecnn: Edgecnn
     (tmp_path / "other.keras").write_bytes(save_model(model, suffix=".keras"))
     (tmp_path / "other.tflite").write_bytes(to_tflite(model, scheme="float32"))
     exported = edgecnn("export", tmp_path / "other.keras", "--data", "digits", cwd=tmp_path)
-    assert "input is (None, 8, 8, 1); expected (None, 28, 28, 1)" in refused(exported)
-    predicted = edgecnn("predict", "--model", tmp_path / "other.tflite", SEVEN)
-    assert "are no probabilities; give a model that ends in softmax" in refused(predicted)
+    assert "input is [8, 8, 1]; expected [28, 28, 1]" in refused(exported)
+    predicted = edgecnn("predict", "--json", "--model", tmp_path / "other.tflite", SEVEN)
+    assert "warning: " in predicted.stderr and "--input-range" in predicted.stderr
+    said = json.loads(predicted.stdout)
+    assert (said["assumed"], said["accepted"]) == (["range 0..1"], False)
+    assert sum(said["probabilities"]) == pytest.approx(1), "softmax of its logits"
 
 
 def test_a_model_that_differs_from_its_record_is_refused_everywhere(

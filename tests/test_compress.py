@@ -253,7 +253,7 @@ def test_removing_filters_without_influence_changes_no_output(tiny: Any, data: D
 
 
 def test_structured_pruning_makes_a_smaller_dense_model(model: Any, data: DataSet) -> None:
-    options = {"calibration_images": data.train.images[:50], "fit": plain_fit(data, 1)}
+    options = {"calibration_inputs": unit(data.train.images[:50]), "fit": plain_fit(data, 1)}
     small, _ = prune_structured(model, pruning=pruning_of("structured", 0.75, rounds=2), **options)
     assert [layer.name for layer in small.layers] == [layer.name for layer in model.layers]
     assert [k.shape[-1] for k in kernels(small).values()] == [8, 8, 8, 25, 10]
@@ -318,7 +318,7 @@ def test_clusters_and_zeros_live_through_qat_in_the_tflite_file(pruned: Any, dat
     for name, kernel in kernels(pruned).items():
         assert not before[name][kernel == 0].any(), name
         assert len(np.unique(before[name])) <= 8, name
-    options = {"calibration_images": data.train.images[:50], "fit": plain_fit(data, 1)}
+    options = {"calibration_inputs": unit(data.train.images[:50]), "fit": plain_fit(data, 1)}
     wrapped, _ = quantize_aware(parent, preserve="clusters", **options)
     for name, kernel in kernels(wrapped).items():
         assert not kernel[before[name] == 0].any(), name
@@ -337,7 +337,7 @@ def test_qat_without_care_for_clusters_loses_them(model: Any, data: DataSet) -> 
 
 def test_behind_batch_normalization_every_filter_keeps_its_clusters(tiny: Any, data: DataSet) -> None:
     parent = clustered(pruned_by("magnitude", 0.5, tiny, data), data, 4)
-    options = {"calibration_images": data.train.images[:50], "fit": plain_fit(data, 1)}
+    options = {"calibration_inputs": unit(data.train.images[:50]), "fit": plain_fit(data, 1)}
     wrapped, _ = quantize_aware(parent, preserve="clusters", **options)
     conv1, conv3, dense, scores = int8_kernels(wrapped, data, qat=True)
     for kernel in (*conv1, *conv3, dense, scores):

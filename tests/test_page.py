@@ -247,7 +247,8 @@ def of_images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("images")
     model = saved(folder, to_tflite(keras.Sequential(network, name="m"), scheme="float32"), "model.tflite")
     labels = [f"kind {number}" for number in range(14)]
-    record = {"sha256": hashlib.sha256(model.read_bytes()).hexdigest(), "labels": labels}
+    given = {"shape": [1, 6, 8, 3], "dtype": "float32", "range": [0, 1]}
+    record = {"sha256": hashlib.sha256(model.read_bytes()).hexdigest(), "labels": labels, "input": given}
     model.with_name("model.tflite.json").write_text(json.dumps(record))
     pyz = saved(folder, to_pyz(), "predict.pyz")
     with serving(pyz, "--model", model, "--serve", "127.0.0.1:0") as started:

@@ -78,7 +78,9 @@ def test_records_say_where_everything_came_from(quick_run: Path) -> None:
     assert int8.parents == {"../../compress/pruned80/model.keras": pruned.sha256}
     assert baseline.parameters == 35_030
     assert pruned.nonzero_parameters < 0.21 * 35_030
-    assert int8.input == {"shape": [1, 28, 28, 1], "dtype": "uint8", "range": [0, 255]}
+    assert (int8.contract.shape, int8.contract.picture, int8.contract.is_unit) == ((28, 28, 1), "digit", True)
+    assert (int8.contract.input.dtype, int8.contract.output.dtype) == ("uint8", "int8")
+    assert set(int8.contract.sources.values()) == {"training"}
     assert int8.metrics.keys() >= {"top1_agreement", "max_abs_error", "drop_pp", "validation_top1", "mcnemar_p"}
     for record in (baseline, pruned, int8):
         figures = record.metrics
@@ -86,7 +88,7 @@ def test_records_say_where_everything_came_from(quick_run: Path) -> None:
         assert (figures["at_chance"], figures["never_predicted"]) == (False, [])
         assert record.data["name"] == "digits"
         assert record.versions["tensorflow"]
-        assert (record.seed, record.schema) == (0, 1)
+        assert (record.seed, record.schema) == (0, 2)
 
 
 def test_bench_has_a_row_per_artifact_and_runtime(quick_run: Path) -> None:

@@ -13,6 +13,8 @@ from edgecnn.bench.session import Effort, Setting, measure
 from edgecnn.bench.subject import RefusedError, Subject, SubjectError
 from edgecnn.config import configure
 from edgecnn.device.contract import unit
+from edgecnn.device.resolution import NOTHING_SAID
+from edgecnn.pipeline.contracts import of_file_to_measure
 from tests.conftest import ROOT, Edgecnn
 
 LOOK = Setting(Effort(runs=5, seconds=0.01, turns=2, warm_up_s=0.05, starts=1, rounds=3))
@@ -67,10 +69,16 @@ def foreign(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def measured(pairs: list[tuple[Path, str]], observe: Any = lambda done, total: None, **options: Any) -> Any:
+    """Measure models under the contracts that are known of them."""
+    contracts = {model: of_file_to_measure(model, None, NOTHING_SAID) for model, _ in pairs}
+    return measure(pairs, LOOK, contracts=contracts, observe=observe, **options)
+
+
 @pytest.mark.parametrize("file", ["colour.tflite", "spectrogram.tflite", "vector.tflite", "two_outputs.tflite"])
 def test_a_foreign_model_is_timed_and_not_classified(foreign: Path, file: str) -> None:
     images = np.zeros((3, 28, 28, 1), np.uint8)
-    (got,) = measure([(foreign / file, "litert")], LOOK, images=images, classes=10, observe=lambda done, total: None)
+    (got,) = measured([(foreign / file, "litert")], images=images, classes=10)
     assert got.error is None
     assert got.probabilities is None
     assert got.end_to_end == []
@@ -83,7 +91,7 @@ def test_models_take_turns_and_all_are_observed(quick_run: Path) -> None:
     pairs = [(quick_run / "export/baseline/int8.tflite", "litert"), (quick_run / "export/baseline/int8.onnx", "ort")]
     seen = []
     images = np.zeros((3, 28, 28, 1), np.uint8)
-    got = measure(pairs, LOOK, images=images, classes=10, observe=lambda *place: seen.append(place))
+    got = measured(pairs, images=images, classes=10, observe=lambda *place: seen.append(place))
     steps = 2 * (1 + 3 * (2 + 1))  # for each model: prepare, then three rounds of two turns and their end
     assert seen == [(i, steps) for i in range(steps + 1)]
     for measurement in got:
@@ -115,7 +123,7 @@ def test_a_runtime_that_dies_is_a_row_and_the_rest_goes_on(
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{ROOT}")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # where it is kept which runtimes work
     pairs = [(quick_run / "export/baseline/int8.onnx", "ort"), (quick_run / "export/baseline/int8.tflite", "litert")]
-    dead, alive = measure(pairs, LOOK, images=None, classes=0, observe=lambda done, total: None)
+    dead, alive = measured(pairs, images=None, classes=0)
     assert dead.error is not None
     assert error in dead.error
     assert dead.rounds == []
@@ -128,29 +136,30 @@ def test_a_runtime_that_hangs_is_a_row_too(quick_run: Path, tmp_path: Path, monk
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{ROOT}")
     monkeypatch.setattr(subject, "START_TIMEOUT_S", 3)
     pairs = [(quick_run / "export/baseline/int8.onnx", "ort")]
-    (hung,) = measure(pairs, LOOK, images=None, classes=0, observe=lambda done, total: None)
+    (hung,) = measured(pairs, images=None, classes=0)
     assert hung.error == "no answer in 3 s"
 
 
-def test_a_classifier_without_softmax_is_timed_and_read_but_predicts_nothing(foreign: Path) -> None:
+def test_a_classifier_without_softmax_is_read_and_one_of_four_images_timed(foreign: Path) -> None:
     images = np.zeros((3, 28, 28, 1), np.uint8)
     pairs = [(foreign / "logits.tflite", "litert"), (foreign / "batch4.tflite", "litert")]
-    logits, batch4 = measure(pairs, LOOK, images=images, classes=10, observe=lambda done, total: None)
+    logits, batch4 = measured(pairs, images=images, classes=10)
     assert (logits.error, batch4.error) == (None, None)
     assert len(logits.rounds) == len(batch4.rounds) == 3
     assert logits.probabilities is not None
-    assert logits.end_to_end == []
+    assert np.allclose(logits.probabilities.sum(axis=1), 1)
+    assert len(logits.end_to_end) == 3
     assert batch4.probabilities is None
 
 
-def test_scores_that_are_no_probabilities_have_an_accuracy_and_no_calibration(foreign: Path, tmp_path: Path) -> None:
+def test_what_is_assumed_of_a_foreign_model_is_in_its_row(foreign: Path, tmp_path: Path) -> None:
     data = pipeline.load_data(configure(data="digits"))
     result = pipeline.bench([foreign / "logits.tflite"], data=data, out=tmp_path / "b.json", setting=LOOK)
     (row,) = result["results"]
     assert 0 <= row["top1"] <= 1
     assert row["p50_us"] > 0
-    assert (row["calibration_error"], row["calibration"], row["worst_mistakes"]) == (None, None, None)
-    assert "pixels were given as 0 to 1" in row["note"]
+    assert row["assumed"] == ["range 0..1"]
+    assert "say --input-range" in row["note"]
 
 
 @pytest.mark.parametrize(
@@ -201,7 +210,7 @@ def test_a_subject_can_be_pinned(quick_run: Path) -> None:
 def test_a_command_that_fails_does_not_end_the_worker(foreign: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "images.npy", np.zeros((1, 28, 28, 1), np.uint8))
     with Subject(foreign / "vector.tflite", "litert") as subject:
-        with pytest.raises(RefusedError, match=r"input is \[1, 640\]; expected \[1, height, width, 1 or 3\]"):
+        with pytest.raises(RefusedError, match=r"\[1, 28, 28, 1\]; expected \[640\]"):
             subject.ask("classify", images=str(tmp_path / "images.npy"), out=str(tmp_path / "out.npy"))
         assert subject.ask("turn", runs=2, seconds=0.0)["runs"] == 2
 

@@ -20,6 +20,7 @@ from edgecnn.data import load, store, watched
 from edgecnn.data.pixels import as_images, as_labels
 from edgecnn.data.splits import DataSet
 from edgecnn.data.summary import preview, summary
+from edgecnn.device.contract import Contract
 from edgecnn.errors import ArtifactError, ConfigError, DataError, EdgecnnError
 from edgecnn.pipeline.deciding import decision
 from edgecnn.pipeline.workspace import Workspace, refuse_other_images
@@ -632,7 +633,8 @@ def test_only_of_digits_it_is_known_what_is_none(tmp_path: Path) -> None:
     data = opened(write_folder(tmp_path / "set"))
     (tmp_path / "run").mkdir()
     work = Workspace(Run(tmp_path / "run"), configure(data=str(tmp_path / "set")), data)
-    kept = decision(work, np.full((len(data.validation), 3), 1 / 3, np.float32))
+    contract = Contract(shape=data.input_shape, labels=tuple(data.labels))
+    kept = decision(work, contract, np.full((len(data.validation), 3), 1 / 3, np.float32))
     assert kept["layers"] == []
     assert kept["validation"]["images"] == len(data.validation)
 

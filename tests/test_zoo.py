@@ -8,6 +8,7 @@ from edgecnn.config import configure
 from edgecnn.config.toml import from_toml, to_toml
 from edgecnn.errors import ConfigError
 from edgecnn.inspect.keras import layers
+from tests.contracts import taking
 
 # Name: parameters, as the pages printed them or as their layers add up to.
 PAGES = {
@@ -96,7 +97,8 @@ def test_layer_names_do_not_depend_on_earlier_models() -> None:
 @pytest.mark.parametrize("arch", ["edge35k", "report411k", "ds-cnn", "residual31k"])
 def test_other_images_and_classes_fit_too(arch: str) -> None:
     model = zoo.build(arch, input_shape=(40, 36, 3), classes=7)
-    scores = _tf.predict(model, np.zeros((2, 40, 36, 3), np.uint8))
+    images = np.zeros((2, 40, 36, 3), np.uint8)
+    scores = _tf.predict(model, images, taking(images))
     assert scores.shape == (2, 7)
     assert np.allclose(scores.sum(axis=1), 1, atol=1e-5)
 

@@ -12,6 +12,7 @@ import numpy as np
 from onnx import ValueInfoProto, helper, load, load_model_from_string, numpy_helper, shape_inference
 from onnx.checker import ValidationError
 
+from edgecnn.device.errors import ModelError
 from edgecnn.device.modelfiles.external import external_files
 from edgecnn.inspect.layers import Constant, Layer, Operation, UnreadError, along, counts, has_open_size, positions
 from edgecnn.inspect.numbers import Numbers, of_constant
@@ -228,7 +229,11 @@ def _array(initializer: Any) -> Any:
 def _parsed(content: bytes) -> Any:
     from google.protobuf.message import DecodeError
 
-    if external_files(content):  # which would be looked up in the current folder
+    try:
+        elsewhere = external_files(content)  # which would be looked up in the current folder
+    except ModelError as error:
+        raise ValueError(str(error)) from None
+    if elsewhere:
         raise ValueError("some of its weights are in other files; save it with all of them in it")
 
     try:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgecnn import artifact
 from edgecnn.config import RunConfig
+from edgecnn.device.errors import DeviceError
 from edgecnn.errors import ArtifactError, EdgecnnError
 from edgecnn.pipeline.fitting import untrained
 from edgecnn.pipeline.workspace import Observer, Workspace, load_data, unobserved
@@ -78,7 +79,10 @@ def inspected(model: Path, *, against: Path | None = None, images: NDArray[np.ui
     from edgecnn.device.runtimes import loader
     from edgecnn.inspect import sqnr
 
-    contract = None if images is None else contract_of(loader.load(model))
+    try:
+        contract = None if images is None else contract_of(loader.load(model))
+    except DeviceError as error:
+        raise ArtifactError(f"inspect {error}") from None
     named = {"where": str(model), "against": str(against)}
     ratios = sqnr.compare(content, _trusted(against), model.suffix, images, contract=contract, **named)
     pairs = zip(layers, ratios, strict=True)
