@@ -223,7 +223,7 @@ def test_a_run_trains_it_and_notices_when_the_file_changes(tmp_path: Path) -> No
     ):
         pipeline.train(work)
     path.unlink()  # what is trained does not need it any more
-    with pipeline.reopen(Run(root), max_drop_pp=100) as work:
+    with pipeline.reopen(Run(root), max_drop_pp=100, allow_chance=True) as work:
         reason = pipeline.why_not_quantized(work, "baseline")
         exported = pipeline.export(work, recipe="baseline", target=pipeline.Target("tflite", "int8"))
     assert artifact.checked(exported).labels == [str(digit) for digit in range(10)]

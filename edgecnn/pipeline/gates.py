@@ -62,11 +62,13 @@ def check_parent(probabilities: NDArray[np.float32], work: Workspace, *, where: 
     if not figures["at_chance"] or work.config.exporting.allow_chance:
         return
     top1, classes = top1_accuracy(probabilities, work.data.validation.labels), len(work.data.labels)
-    is_chance = "is chance" if figures["balanced_top1"] <= chance_level(classes) else "so few cannot tell from chance"
+    level = chance_level(classes)
+    is_chance = "is chance" if figures["balanced_top1"] <= level else "so few images cannot tell from chance"
     remedy = "train it longer, on more images," if is_ours else "is its input 0..255? say --input-range 0..255,"
     raise GateError(
         f"{where}: the parent itself reads {top1.top1:.1%} of {top1.images:,} validation images in {classes} classes "
-        f"({_balanced(figures)}), which {is_chance}: {remedy} or export it as it is with --allow-chance"
+        f"({_balanced(figures)}; what learned nothing reads up to {level:.1%}), which {is_chance}: {remedy} or export "
+        f"it as it is with --allow-chance"
     )
 
 
