@@ -168,7 +168,7 @@ def test_shuffled_labels_are_refused(tmp_path: Path) -> None:
 def test_what_so_few_images_cannot_tell_from_chance_says_so(tmp_path: Path) -> None:
     data = quadrants(3, 3)
     labels = np.array([0, 0, 1, 1, 1, 0])
-    with pytest.raises(GateError, match=r"reads 66.7% of 6 .*so few cannot tell from chance"):
+    with pytest.raises(GateError, match=r"reads 66.7% of 6 .*so few images cannot tell from chance"):
         exported(reader(2), replace(data, validation=Split(data.validation.images, labels)), tmp_path)
 
 

@@ -157,7 +157,7 @@ def test_a_real_trial_comes_back_from_a_cluster(cluster: Cluster, tmp_path: Path
         pass
     folder = tmp_path / "study"
     done = edgecnn(
-        "search", "--data", "digits", "--recipe", "quick", "--epochs", "6", "--trials", "1", "--seed", "1",
+        "search", "--data", "digits", "--recipe", "quick", "--epochs", "6", "--trials", "1", "--seed", "2",
         "--scheduler", cluster.address, "--out", folder,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -104,10 +104,11 @@ def _at_chance(who: str, probabilities: NDArray[np.float32], data: DataSet, figu
     from edgecnn.bench.chance import chance_level
 
     top1, classes = top1_accuracy(probabilities, data.validation.labels), len(data.labels)
-    is_chance = "is chance" if figures["balanced_top1"] <= chance_level(classes) else "so few cannot tell from chance"
+    level = chance_level(classes)
+    is_chance = "is chance" if figures["balanced_top1"] <= level else "so few images cannot tell from chance"
     return (
         f"{who} reads {top1.top1:.1%} of {top1.images:,} validation images in {classes} classes "
-        f"({_balanced(figures)}), which {is_chance}"
+        f"({_balanced(figures)}; what learned nothing reads up to {level:.1%}), which {is_chance}"
     )
 
 
