@@ -14,7 +14,7 @@ from edgecnn import _tf, artifact
 from edgecnn.config.settings import SCHEMES
 from edgecnn.data import load, representative
 from edgecnn.device import Predictor
-from edgecnn.device.contract import unit
+from edgecnn.device.contract import real_values, unit
 from edgecnn.errors import ConfigError
 from edgecnn.export.onnx import to_onnx
 from edgecnn.export.pyz import to_pyz
@@ -79,7 +79,8 @@ def test_int8_does_not_saturate(tmp_path: Path, form: str) -> None:
     path = tmp_path / f"int8.{form}"
     path.write_bytes(EXPORTERS[form](model, scheme="int8", representative_dataset=unit(bright)))
     predictor = Predictor(path)
-    scores = predictor.contract.decode(predictor.model.invoke([predictor.encode(bright[:1])])[0])
+    stored = predictor.model.invoke([predictor.encode(bright[:1])])[0]
+    scores = real_values(stored, predictor.contract.output)
     assert np.allclose(scores, [7.84, -7.84], rtol=0.02)
 
 

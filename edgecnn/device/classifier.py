@@ -50,6 +50,7 @@ class Classifier:
             )
         self.contract = replace(contract, input=ends[0], output=ends[1])
         self._encode = self.contract.encoder() if contract.is_picture else None
+        self._values = _values_of(ends[1])
 
     def encode(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
         """Return uint8 [N, H, W, C], gray or RGB, as the model's input; else raises `ImageError`."""
@@ -80,15 +81,19 @@ class Classifier:
 
     def probabilities(self, given: NDArray[Any]) -> NDArray[np.float32]:
         """Return the network's own class probabilities [N, classes] of images, or of its own inputs; not calibrated."""
-        return self.probabilities_of(self.raw(self.encoded(given[i : i + 1])) for i in range(len(given)))
+        rows = [self.raw(self.encoded(given[i : i + 1])) for i in range(len(given))]
+        return self.probabilities_of(rows[0] if len(rows) == 1 else np.concatenate(rows))
 
     def raw(self, encoded: NDArray[Any]) -> NDArray[Any]:
         """Return the scores [1, classes] of one input as the model stores them."""
         return self.model.invoke([encoded])[0].reshape(1, -1)
 
-    def probabilities_of(self, raw: Iterator[NDArray[Any]]) -> NDArray[np.float32]:
-        """Return the probabilities [N, classes] of rows of stored scores; softmax is applied to logits."""
-        scores = self.contract.decode(np.concatenate(list(raw)))
+    def probabilities_of(self, stored: NDArray[Any]) -> NDArray[np.float32]:
+        """Return the probabilities [N, classes] of stored scores [N, classes]; softmax is applied to logits."""
+        if self._values is None:
+            scores = real_values(stored, self.contract.output)
+        else:
+            scores = self._values[stored.view(np.uint8)]
         return softmax(scores) if self.contract.scores == LOGITS else scores
 
 
@@ -179,6 +184,12 @@ def _inputs(spec: TensorSpec, rng: np.random.Generator) -> Iterator[NDArray[Any]
         else:
             limits = np.iinfo(dtype)
             yield rng.integers(limits.min, limits.max + 1, sizes).astype(dtype)
+
+
+def _values_of(spec: Quantized) -> NDArray[np.float32] | None:
+    """Return the real value of each score of eight bits, by its bits as uint8; None for scores of other types."""
+    dtype = np.dtype(spec.dtype)
+    return real_values(np.arange(256, dtype=np.uint8).view(dtype), spec) if dtype.itemsize == 1 else None
 
 
 def quantized(spec: TensorSpec) -> Quantized:

@@ -188,10 +188,6 @@ class Contract:
             values = values.transpose(0, 3, 1, 2)
         return np.ascontiguousarray(values).reshape(len(values), *self.tensor_shape)
 
-    def decode(self, raw: NDArray[Any]) -> NDArray[np.float32]:
-        """Return the real values of the output's scores [N, ...] as float32 [N, classes]."""
-        return real_values(raw.reshape(len(raw), -1), self.output)
-
     def with_source(self, source: str, **parts: Any) -> Contract:
         """Return the contract with other parts, known from `source`."""
         named = {"range" if name in ("mean", "std") else name for name in parts}

@@ -255,7 +255,7 @@ class Predictor:
 
         Raises `ModelError` where they are none.
         """
-        raw = self._classifier.probabilities_of(iter([stored]))
+        raw = self._classifier.probabilities_of(stored)
         check_probabilities(float(raw.min()), float(raw.max()), float(raw.sum()), model=self.model.path)
         return calibrated(raw, self._decision) if self._steps is None else weighted(self._steps, stored)
 
