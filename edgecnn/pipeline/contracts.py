@@ -117,16 +117,21 @@ def of_file(path: Path, *, data: DataSet | None, said: Said = NOTHING_SAID, wins
 def of_file_to_measure(path: Path, data: DataSet | None, said: Said) -> Contract | None:
     """Return the contract under which a file is measured; None for what is no classifier, which is only timed.
 
-    Of images or classes other than the model's nothing is learned about it.
+    Of images or classes other than the model's nothing is learned about it. A model whose record says all is not loaded
+    for that: it may be one that ends the process.
     """
+    recorded = artifact.read_record(path).contract if artifact.record_path(path).exists() else None
     try:
-        contract = of_file(path, data=None, said=said)
+        contract = recorded if recorded and not said else of_file(path, data=None, said=said)
     except DeviceError:
         if said:
             raise
         return None
-    fits = data is not None and contract.shape == tuple(data.input_shape) and len(contract.labels) == len(data.labels)
-    return of_file(path, data=data, said=said) if fits and contract.is_picture else contract
+    if data is None or contract.shape != tuple(data.input_shape) or len(contract.labels) != len(data.labels):
+        return contract
+    if recorded is None or recorded.assumed:
+        return of_file(path, data=data, said=said) if contract.is_picture else contract
+    return with_names(contract, data, where=str(path))
 
 
 def completed(contract: Contract, data: DataSet, run: Run, *, where: str) -> Contract:
