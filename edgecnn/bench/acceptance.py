@@ -19,6 +19,7 @@ Floats = NDArray[np.float32]
 COVERAGE = 0.993  # of validation images are accepted
 COVERAGES = (0.8, 0.85, 0.9, 0.95, 0.98, 0.99, 0.995, 1.0)
 _AT_ONCE = 1000  # images; for memory
+_FEWEST_MISTAKES = 10  # among the validation images, for a model to be surer than it says
 _UNSURE = 0.15  # of what is refused, at most, for a low probability; the rest for not being typical
 _FLOORS = tuple(2.0**-n for n in range(8, 26, 2))  # from an integer model's step to the last bit below 1 of float32
 
@@ -143,9 +144,9 @@ def _with_best_temperature(probabilities: Floats, labels: NDArray[np.int64], flo
     def loss(temperature: float) -> float:
         return float(np.log(np.exp(logs / temperature).sum(axis=1)).mean() - of_truth / temperature)
 
-    # Without a mistake the likelihood grows for as long as probabilities are sharpened; that proves nothing.
-    is_all_right = bool((probabilities.argmax(axis=1) == labels).all())
-    ratio, low, high = (5**0.5 - 1) / 2, 0.0 if is_all_right else np.log(0.2), np.log(5.0)
+    # With next to no mistake the likelihood grows for as long as probabilities are sharpened; that proves nothing.
+    mistakes = int((probabilities.argmax(axis=1) != labels).sum())
+    ratio, low, high = (5**0.5 - 1) / 2, 0.0 if mistakes < _FEWEST_MISTAKES else np.log(0.2), np.log(5.0)
     for _ in range(25):
         left, right = high - ratio * (high - low), low + ratio * (high - low)
         low, high = (low, right) if loss(np.exp(left)) <= loss(np.exp(right)) else (left, high)
