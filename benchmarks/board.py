@@ -202,6 +202,9 @@ def _served(folder: Path, user: str, home: Path, tools: Sequence[str]) -> Iterat
         log.close()
 
 
+_LOGGED_IN, _ATTEMPTS = 8, 20  # how userdel exits while a process of the user is there
+
+
 @contextlib.contextmanager
 def _user(folder: Path) -> Iterator[tuple[str, Path]]:
     if os.geteuid() != 0:
@@ -215,8 +218,18 @@ def _user(folder: Path) -> Iterator[tuple[str, Path]]:
     try:
         yield name, folder / "home"
     finally:
+        _remove_user(name)
+
+
+def _remove_user(name: str) -> None:
+    """End a user's processes and remove the user; one that is just starting, or not quite gone, is met again."""
+    for attempt in range(_ATTEMPTS):
         kill_all(lambda one, _: one.user == name)
-        subprocess.run(["userdel", name], check=True, capture_output=True)
+        done = subprocess.run(["userdel", name], capture_output=True, check=attempt == _ATTEMPTS - 1)
+        if done.returncode != _LOGGED_IN:
+            done.check_returncode()
+            return
+        time.sleep(0.5)
 
 
 @dataclass(frozen=True)
