@@ -8,20 +8,12 @@ from typing import Annotated
 import typer
 
 from edgecnn.cli.options import DataDirOption, ResizeOption
-from edgecnn.cli.said import (
-    ChannelsOption,
-    InputRangeOption,
-    LabelsOption,
-    LayoutOption,
-    LogitsOption,
-    MeanOption,
-    PictureOption,
-    StdOption,
-    said,
-)
+from edgecnn.cli.said import takes_said
 from edgecnn.cli.terminal import progress, say
+from edgecnn.device.resolution import NOTHING_SAID, Said
 
 
+@takes_said
 def adopt(
     model: Annotated[Path, typer.Argument(help="A .tflite, .onnx, .keras or .h5 file.", show_default=False)],
     data: Annotated[
@@ -34,14 +26,7 @@ def adopt(
         Path | None,
         typer.Option("--out", help="Folder for a copy of it with its record. Default: beside it.", show_default=False),
     ] = None,
-    input_range: InputRangeOption = None,
-    mean: MeanOption = None,
-    std: StdOption = None,
-    channels: ChannelsOption = None,
-    layout: LayoutOption = None,
-    labels: LabelsOption = None,
-    logits: LogitsOption = False,
-    picture: PictureOption = None,
+    stated: Said = NOTHING_SAID,
     allow_chance: Annotated[
         bool, typer.Option("--allow-chance", help="Go on with a model that reads the images no better than chance.")
     ] = False,
@@ -53,16 +38,6 @@ def adopt(
     from edgecnn.cli import choose
     from edgecnn.config import configure
 
-    stated = said(
-        input_range=input_range,
-        mean=mean,
-        std=std,
-        channels=channels,
-        layout=layout,
-        labels=labels,
-        logits=logits,
-        picture=picture,
-    )
     pipeline.check_suffix(model)
     images = None
     if data is None:

@@ -24,17 +24,7 @@ from edgecnn.cli.options import (
     SchemeOption,
     TargetOption,
 )
-from edgecnn.cli.said import (
-    ChannelsOption,
-    InputRangeOption,
-    LabelsOption,
-    LayoutOption,
-    LogitsOption,
-    MeanOption,
-    PictureOption,
-    StdOption,
-    said,
-)
+from edgecnn.cli.said import takes_said
 from edgecnn.cli.terminal import progress, say, say_accuracy
 from edgecnn.device.resolution import NOTHING_SAID, Said
 
@@ -86,6 +76,7 @@ class Asked:
         return {"max_drop_pp": self.max_drop, "allow_chance": self.allow_chance or None, **self.calibrated}
 
 
+@takes_said
 def export(
     model: Annotated[
         Path | None,
@@ -136,14 +127,7 @@ def export(
     name: NameOption = None,
     model_format: ModelFormatOption = None,
     target: TargetOption = None,
-    input_range: InputRangeOption = None,
-    mean: MeanOption = None,
-    std: StdOption = None,
-    channels: ChannelsOption = None,
-    layout: LayoutOption = None,
-    labels: LabelsOption = None,
-    logits: LogitsOption = False,
-    picture: PictureOption = None,
+    stated: Said = NOTHING_SAID,
 ) -> None:
     """Export a model to TFLite, ONNX or C, or as a bundle for a board; the last line printed is the path written."""
     asked = Asked(
@@ -167,16 +151,7 @@ def export(
         name=name,
         model_format=model_format,
         target=target,
-        said=said(
-            input_range=input_range,
-            mean=mean,
-            std=std,
-            channels=channels,
-            layout=layout,
-            labels=labels,
-            logits=logits,
-            picture=picture,
-        ),
+        said=stated,
     )
     print(_exported(asked))
 

@@ -17,20 +17,12 @@ from edgecnn.cli.options import (
     SshConfigOption,
     SshOption,
 )
-from edgecnn.cli.said import (
-    ChannelsOption,
-    InputRangeOption,
-    LabelsOption,
-    LayoutOption,
-    LogitsOption,
-    MeanOption,
-    PictureOption,
-    StdOption,
-    said,
-)
+from edgecnn.cli.said import takes_said
 from edgecnn.cli.terminal import print_bench, progress, say
+from edgecnn.device.resolution import NOTHING_SAID, Said
 
 
+@takes_said
 def bench(
     targets: Annotated[
         list[Path] | None,
@@ -79,14 +71,7 @@ def bench(
         ),
     ] = None,
     root: RootOption = ROOT,
-    input_range: InputRangeOption = None,
-    mean: MeanOption = None,
-    std: StdOption = None,
-    channels: ChannelsOption = None,
-    layout: LayoutOption = None,
-    labels: LabelsOption = None,
-    logits: LogitsOption = False,
-    picture: PictureOption = None,
+    stated: Said = NOTHING_SAID,
     ssh_option: SshOption = None,
     ssh_config: SshConfigOption = None,
 ) -> None:
@@ -95,16 +80,6 @@ def bench(
     from edgecnn.cli import choose
 
     limits = choose.budget(check, budget)
-    stated = said(
-        input_range=input_range,
-        mean=mean,
-        std=std,
-        channels=channels,
-        layout=layout,
-        labels=labels,
-        logits=logits,
-        picture=picture,
-    )
     options: dict[str, Any] = {
         "setting": choose.setting(quick=quick, thorough=thorough, rounds=rounds, threads=threads, pin=pin, shape=shape),
         "runtimes": runtime.split(",") if runtime else None,

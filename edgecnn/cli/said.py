@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -47,27 +50,40 @@ PictureOption = Annotated[
 ]
 
 
-def said(
-    *,
-    input_range: str | None,
-    mean: str | None,
-    std: str | None,
-    channels: str | None,
-    layout: str | None,
-    labels: Path | None,
-    logits: bool,
-    picture: str | None,
-) -> Said:
-    """Return what is said of a model; raises `DeviceError` for what cannot be, before anything is loaded."""
-    found = Said(
-        input_range=input_range,
-        mean=mean,
-        std=std,
-        channels=channels,
-        layout=layout,
-        labels=labels,
-        logits=logits,
-        picture=picture,
-    )
-    found.clues()
-    return found
+_OPTIONS: dict[str, tuple[Any, Any]] = {  # by the fields of `Said`: the option, and what stands for not given
+    "input_range": (InputRangeOption, None),
+    "mean": (MeanOption, None),
+    "std": (StdOption, None),
+    "channels": (ChannelsOption, None),
+    "layout": (LayoutOption, None),
+    "labels": (LabelsOption, None),
+    "logits": (LogitsOption, False),
+    "picture": (PictureOption, None),
+}
+
+
+def takes_said(command: Callable[..., None]) -> Callable[..., None]:
+    """Return a command with these options in the place of its parameter `stated`, which is given what they say.
+
+    Raises `DeviceError` for what cannot be, before anything is loaded.
+    """
+
+    @wraps(command)
+    def with_options(**given: Any) -> None:
+        stated = Said(**{name: given.pop(name) for name in _OPTIONS})
+        stated.clues()
+        command(stated=stated, **given)
+
+    signature = inspect.signature(command, eval_str=True)
+    parameters = [
+        own for one in signature.parameters.values() for own in (_parameters() if one.name == "stated" else [one])
+    ]
+    with_options.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return with_options
+
+
+def _parameters() -> list[inspect.Parameter]:
+    return [
+        inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=option, default=default)
+        for name, (option, default) in _OPTIONS.items()
+    ]
