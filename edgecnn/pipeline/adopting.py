@@ -13,7 +13,7 @@ from edgecnn.device.contract import Contract
 from edgecnn.device.resolution import NOTHING_SAID, Said
 from edgecnn.errors import ArtifactError, StorageError
 from edgecnn.pipeline import gates
-from edgecnn.pipeline.contracts import Run, likelier, lines_on, of_file, of_keras, replaced
+from edgecnn.pipeline.contracts import Run, completed, likelier, lines_on, of_file, of_keras, replaced
 
 if TYPE_CHECKING:
     from edgecnn.config import RunConfig
@@ -83,12 +83,8 @@ def _understood(model: Path, images: Images | None, said: Said) -> tuple[Contrac
         loaded = _tf.load_model(model)
         contract = of_keras(model, loaded, data=data, said=said, wins=True)
         return contract, lambda one, pixels: _tf.predict(loaded, pixels, one)
-    from edgecnn.device.classifier import Classifier
-    from edgecnn.device.runtimes.loader import load
-
-    contract = of_file(model, data=data, said=said, wins=True)
-    running = load(model)
-    return contract, lambda one, pixels: Classifier(running, one).probabilities(pixels)
+    contract, run = of_file(model, said=said, wins=True)
+    return contract if data is None else completed(contract, data, run, where=str(model)), run
 
 
 def _recorded(model: Path, contract: Contract, images: Images | None) -> Record:

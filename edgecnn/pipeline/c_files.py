@@ -61,7 +61,7 @@ def c_of(
     parent = artifact.checked(tflite) if artifact.record_path(tflite).exists() else None
     content = artifact.read_bytes(tflite)
     _check_scales(content, where=f"export c: {tflite}")  # before LiteRT runs it
-    contract = of_file(tflite, data=None, said=said)
+    contract, _ = of_file(tflite, said=said)
     if contract.assumed:
         warn(f"{tflite}: {assumption_line(contract)}")
     texts = to_c(

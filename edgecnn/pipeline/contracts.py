@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -99,19 +100,16 @@ def of_keras(path: Path, model: Any, *, data: DataSet | None, said: Said, wins: 
     return completed(contract, data, lambda one, images: _tf.predict(model, images, one), where=str(path))
 
 
-def of_file(path: Path, *, data: DataSet | None, said: Said = NOTHING_SAID, wins: bool = False) -> Contract:
-    """Return the contract of a .tflite or .onnx file, what is open of it tried on `data` where that is given.
+def of_file(path: Path, *, said: Said = NOTHING_SAID, wins: bool = False) -> tuple[Contract, Run]:
+    """Return the contract of a .tflite or .onnx file without a look at images, and what runs it under a contract.
 
-    Raises `DeviceError` for what is said and cannot be, `ArtifactError` for other classes or pictures than the data's.
+    Raises `DeviceError` for what is said and cannot be.
     """
     from edgecnn.device.classifier import Classifier, contract_of
     from edgecnn.device.runtimes.loader import load
 
     model = load(path)
-    contract = contract_of(model, said, wins=wins)
-    if data is None:
-        return contract
-    return completed(contract, data, lambda one, images: Classifier(model, one).probabilities(images), where=str(path))
+    return contract_of(model, said, wins=wins), lambda one, images: Classifier(model, one).probabilities(images)
 
 
 def of_file_to_measure(path: Path, data: DataSet | None, said: Said) -> Contract | None:
@@ -121,8 +119,9 @@ def of_file_to_measure(path: Path, data: DataSet | None, said: Said) -> Contract
     for that: it may be one that ends the process.
     """
     recorded = artifact.read_record(path).contract if artifact.record_path(path).exists() else None
+    loaded = cache(lambda: of_file(path, said=said))
     try:
-        contract = recorded if recorded and not said else of_file(path, data=None, said=said)
+        contract = recorded if recorded and not said else loaded()[0]
     except DeviceError:
         if said:
             raise
@@ -130,7 +129,10 @@ def of_file_to_measure(path: Path, data: DataSet | None, said: Said) -> Contract
     if data is None or contract.shape != tuple(data.input_shape) or len(contract.labels) != len(data.labels):
         return contract
     if recorded is None or recorded.assumed:
-        return of_file(path, data=data, said=said) if contract.is_picture else contract
+        if not contract.is_picture:
+            return contract
+        contract, run = loaded()
+        return completed(contract, data, run, where=str(path))
     return with_names(contract, data, where=str(path))
 
 
